@@ -1,0 +1,106 @@
+//! Buckets as lists of leaf pages, and their entries in key order.
+
+use super::Defect;
+use super::page::{BUCKET, Header, LeafElement, Page};
+
+/// An entry of a bucket: a key with its value, or with a nested bucket.
+pub type Entry<'a> = LeafElement<'a>;
+
+impl LeafElement<'_> {
+    /// Whether the value is a nested bucket.
+    #[must_use]
+    pub fn is_bucket(&self) -> bool {
+        self.flags & BUCKET != 0
+    }
+}
+
+/// A leaf page of a bucket. Small, for there are many.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    /// The page run.
+    pub run: &'a [u8],
+    /// How many entries of the bucket lie before this page's first.
+    pub first_entry: u64,
+}
+
+impl<'a> Leaf<'a> {
+    /// The page, its header parsed.
+    ///
+    /// # Errors
+    /// When the run is shorter than a header; a surveyed one is not.
+    pub fn page(&self) -> Result<Page<'a>, Defect> {
+        let (_, header) = Header::parse(self.run).map_err(|_| Defect::TooShort { bytes: 0 })?;
+        Ok(Page { at: header.id, header, run: self.run })
+    }
+
+    /// The entries of this page, from element `from` on.
+    ///
+    /// # Errors
+    /// As [`Leaf::page`]; each item as [`Page::leaf_element`].
+    pub fn entries_from(
+        &self,
+        from: u16,
+    ) -> Result<impl Iterator<Item = Result<Entry<'a>, Defect>> + use<'a>, Defect> {
+        let page = self.page()?;
+        Ok((from..page.header.count).map(move |i| page.leaf_element(i)))
+    }
+
+    /// All entries of this page.
+    ///
+    /// # Errors
+    /// As [`Leaf::entries_from`].
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry<'a>, Defect>> + use<'a>, Defect> {
+        self.entries_from(0)
+    }
+}
+
+/// A bucket, as a survey found it.
+#[derive(Debug, Clone)]
+pub struct Bucket<'a> {
+    /// Its name; empty for the root of the file.
+    pub name: &'a [u8],
+    /// The bucket that holds it (an index into the survey's list, always a
+    /// lower one) and the number of its entry there.
+    pub parent: Option<(usize, u64)>,
+    /// How many buckets lie around it.
+    pub depth: usize,
+    /// The sequence number kept in its header.
+    pub sequence: u64,
+    /// Its leaf pages in key order. An inline bucket has one, inside its parent.
+    pub leaves: Vec<Leaf<'a>>,
+    /// How many entries it has.
+    pub entries: u64,
+}
+
+impl<'a> Bucket<'a> {
+    /// Every entry in key order.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'a>, Defect>> + '_ {
+        self.entries_from(0)
+    }
+
+    /// Every entry in key order, from number `first` on.
+    pub fn entries_from(&self, first: u64) -> impl Iterator<Item = Result<Entry<'a>, Defect>> + '_ {
+        let leaf = self.leaf_of(first);
+        self.leaves[leaf..].iter().flat_map(move |leaf| {
+            let skip = u16::try_from(first.saturating_sub(leaf.first_entry)).unwrap_or(u16::MAX);
+            let (entries, broken) = match leaf.entries_from(skip) {
+                Ok(entries) => (Some(entries), None),
+                Err(defect) => (None, Some(Err(defect))),
+            };
+            entries.into_iter().flatten().chain(broken)
+        })
+    }
+
+    /// Which leaf holds entry number `entry`.
+    #[must_use]
+    pub fn leaf_of(&self, entry: u64) -> usize {
+        self.leaves.partition_point(|leaf| leaf.first_entry <= entry).saturating_sub(1)
+    }
+
+    /// How many entries leaf number `leaf` holds.
+    #[must_use]
+    pub fn entries_in(&self, leaf: usize) -> u64 {
+        let next = self.leaves.get(leaf + 1).map_or(self.entries, |leaf| leaf.first_entry);
+        self.leaves.get(leaf).map_or(0, |leaf| next - leaf.first_entry)
+    }
+}

@@ -1,0 +1,129 @@
+//! Which entries of the `key` bucket are current, and what was compacted.
+
+use super::{Error, KEY_BUCKET, KeyValue, META_BUCKET, RevisionKey, escape};
+use crate::bolt::{Bucket, Entry, Survey};
+use std::collections::HashSet;
+
+/// One entry of the `key` bucket, parsed.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its revision.
+    pub revision: RevisionKey,
+    /// Its record.
+    pub kv: KeyValue<'a>,
+}
+
+impl<'a> Record<'a> {
+    /// Parses entry number `number`.
+    ///
+    /// # Errors
+    /// [`Error::RevisionKey`], [`Error::Record`].
+    pub fn parse(number: u64, entry: &Entry<'a>) -> Result<Self, Error> {
+        let revision = RevisionKey::parse(entry.key)
+            .filter(|_| !entry.is_bucket())
+            .ok_or_else(|| Error::RevisionKey { entry: number, key: escape(entry.key) })?;
+        let kv = KeyValue::parse(entry.value)
+            .map_err(|why| Error::Record { revision: revision.revision.to_string(), why })?;
+        Ok(Self { revision, kv })
+    }
+}
+
+/// What a pass over the `key` bucket tells: one bit an entry, and the marks.
+#[derive(Debug, Clone)]
+pub struct History {
+    live: Vec<u64>,
+    live_count: u64,
+    /// The revision of the newest entry, or of the newest compaction where
+    /// that is later; 1 in an empty store.
+    pub revision: i64,
+    /// `finishedCompactRev`, or -1.
+    pub compact_revision: i64,
+    /// The storage version etcd 3.6 and later write.
+    pub storage_version: Option<String>,
+}
+
+impl History {
+    /// Goes through the `key` bucket from its end, so that the first record
+    /// met of a key is its newest. Every record is parsed on the way.
+    ///
+    /// # Errors
+    /// [`Error::RevisionKey`], [`Error::Record`], [`Error::CompactRevision`].
+    pub fn read(survey: &Survey<'_>, bucket: &Bucket<'_>) -> Result<Self, Error> {
+        let words = usize::try_from(bucket.entries / 64 + 1).unwrap_or(0);
+        let mut history = Self {
+            live: vec![0; words],
+            live_count: 0,
+            revision: 1,
+            compact_revision: -1,
+            storage_version: None,
+        };
+        let mut seen: HashSet<&[u8]> = HashSet::new();
+        for leaf in bucket.leaves.iter().rev() {
+            let page = leaf.page()?;
+            for i in (0..page.header.count).rev() {
+                let number = leaf.first_entry + u64::from(i);
+                let record = Record::parse(number, &page.leaf_element(i)?)?;
+                history.revision = history.revision.max(record.revision.revision.main);
+                if seen.insert(record.kv.key) && !record.revision.tombstone {
+                    history.mark(number);
+                }
+            }
+        }
+        history.marks(survey)?;
+        Ok(history)
+    }
+
+    fn marks(&mut self, survey: &Survey<'_>) -> Result<(), Error> {
+        let Some((_, meta)) = survey.bucket(META_BUCKET) else { return Ok(()) };
+        for entry in meta.entries() {
+            let entry = entry?;
+            match entry.key {
+                b"finishedCompactRev" | b"scheduledCompactRev" => {
+                    let finished = entry.key.starts_with(b"f");
+                    let key = if finished { "finishedCompactRev" } else { "scheduledCompactRev" };
+                    let mark = RevisionKey::parse(entry.value).ok_or(Error::CompactRevision { key })?;
+                    if finished {
+                        self.compact_revision = mark.revision.main;
+                    }
+                    self.revision = self.revision.max(mark.revision.main);
+                }
+                b"storageVersion" => self.storage_version = Some(escape(entry.value)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, entry: u64) {
+        let (word, bit) = place(entry);
+        if let Some(word) = self.live.get_mut(word) {
+            *word |= bit;
+            self.live_count += 1;
+        }
+    }
+
+    /// Whether entry number `entry` is the newest of its key, and no tombstone.
+    #[must_use]
+    pub fn is_live(&self, entry: u64) -> bool {
+        let (word, bit) = place(entry);
+        self.live.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// How many keys there are: etcd 3.6's `totalKey`.
+    #[must_use]
+    pub fn live_count(&self) -> u64 {
+        self.live_count
+    }
+}
+
+fn place(entry: u64) -> (usize, u64) {
+    (usize::try_from(entry / 64).unwrap_or(usize::MAX), 1 << (entry % 64))
+}
+
+/// The `key` bucket of a surveyed file.
+///
+/// # Errors
+/// [`Error::NoKeyBucket`].
+pub fn key_bucket<'s, 'a>(survey: &'s Survey<'a>) -> Result<&'s Bucket<'a>, Error> {
+    survey.bucket(KEY_BUCKET).map(|(_, bucket)| bucket).ok_or(Error::NoKeyBucket)
+}

@@ -1,0 +1,96 @@
+//! Exit codes.
+
+use crate::{output, rekey};
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Something the program did not foresee.
+    Unexpected,
+    /// The command line asks for what cannot be done.
+    Usage,
+    /// The snapshot is corrupt, or none.
+    Snapshot,
+    /// Keys: a value that does not open, a bad configuration.
+    Keys,
+    /// The file system: no such file, no permission, no space.
+    Io,
+    /// The output could not be proven.
+    Verification,
+    /// Done, but values that do not open were carried over.
+    CarriedOver,
+    /// Stopped by this signal.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The number the shell sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::Snapshot => 3,
+            Self::Keys => 4,
+            Self::Io => 5,
+            Self::Verification => 6,
+            Self::CarriedOver => 7,
+            Self::Signal(signal) => 128u8.saturating_add(signal),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+impl From<&rekey::Error> for Exit {
+    fn from(error: &rekey::Error) -> Self {
+        use rekey::Error;
+        match error {
+            Error::Snapshot { .. } => Self::Snapshot,
+            Error::Config { .. }
+            | Error::Unreadable { .. }
+            | Error::WouldBePlaintext { .. }
+            | Error::KmsWriter { .. }
+            | Error::K3sRecord { .. } => Self::Keys,
+            Error::Output(
+                output::Error::Exists { .. } | output::Error::SameFile { .. } | output::Error::NoName { .. },
+            ) => Self::Usage,
+            Error::Open { .. } | Error::Output(_) | Error::ReadBack { .. } | Error::InputChanged { .. } => Self::Io,
+            Error::Verification { .. } => Self::Verification,
+            Error::Random(_) | Error::Threads(_) => Self::Unexpected,
+            Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_those_the_documents_name() {
+        let all = [
+            (Exit::Done, 0),
+            (Exit::Unexpected, 1),
+            (Exit::Usage, 2),
+            (Exit::Snapshot, 3),
+            (Exit::Keys, 4),
+            (Exit::Io, 5),
+            (Exit::Verification, 6),
+            (Exit::CarriedOver, 7),
+            (Exit::Signal(2), 130),
+            (Exit::Signal(15), 143),
+        ];
+        for (exit, code) in all {
+            assert_eq!(exit.code(), code);
+        }
+    }
+}

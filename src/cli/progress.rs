@@ -1,0 +1,127 @@
+//! Progress on standard error: a bar, lines, or JSON events.
+
+use super::args::{ProgressMode, Running};
+use crate::rekey::{Phase, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// Shows the progress of a run.
+pub struct Shown {
+    mode: ProgressMode,
+    every: u64,
+    unit: &'static str,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Option<Phase>,
+    total: u64,
+    done: u64,
+    told: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Shown {
+    /// As the flags say; `unit` is what is counted.
+    #[must_use]
+    pub fn new(running: &Running, unit: &'static str) -> Self {
+        let mode = match running.progress {
+            ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Bar,
+            ProgressMode::Auto => ProgressMode::Plain,
+            mode => mode,
+        };
+        Self { mode, every: running.progress_every.max(1), unit, state: Mutex::default() }
+    }
+
+    fn tell(&self, state: &State, count: u64) {
+        let line = match self.mode {
+            ProgressMode::Plain => format!("reencrypted {count} {}", self.unit),
+            ProgressMode::Json => format!(
+                r#"{{"event":"progress","reencrypted":{count},"total":{},"unit":"{}"}}"#,
+                state.total, self.unit
+            ),
+            _ => return,
+        };
+        line_out(&line);
+    }
+
+    /// Tells every multiple that was passed, so that no step is missing.
+    fn catch_up(&self, state: &mut State) {
+        while state.done - state.told >= self.every {
+            state.told += self.every;
+            self.tell(state, state.told);
+        }
+    }
+
+    fn finish(&self, state: &mut State) {
+        if state.phase == Some(Phase::Reencrypting) {
+            self.catch_up(state);
+            if state.told < state.done {
+                state.told = state.done;
+                self.tell(state, state.done);
+            }
+        }
+        if let Some(bar) = state.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Writes a line; a standard error that is gone is no reason to stop.
+fn line_out(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+impl Progress for Shown {
+    fn phase(&self, phase: Phase, total: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.finish(&mut state);
+        *state = State { phase: Some(phase), total, ..State::default() };
+        match self.mode {
+            ProgressMode::Json => {
+                line_out(&format!(r#"{{"event":"phase","phase":"{}","total":{total}}}"#, phase.name()));
+            }
+            ProgressMode::Bar if phase == Phase::Reencrypting => {
+                let bar = ProgressBar::new(total);
+                let template = format!(
+                    "{{msg}} [{{bar:32}}] {{human_pos}}/{{human_len}} {} {{per_sec}} eta {{eta}}",
+                    self.unit
+                );
+                bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_message(phase.name());
+                state.bar = Some(bar);
+            }
+            ProgressMode::Bar => {
+                let bar = ProgressBar::new_spinner();
+                bar.set_message(phase.name());
+                bar.enable_steady_tick(std::time::Duration::from_millis(100));
+                state.bar = Some(bar);
+            }
+            _ => {}
+        }
+    }
+
+    fn rewritten(&self, values: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.done += values;
+        match &state.bar {
+            Some(bar) => bar.set_position(state.done),
+            None => self.catch_up(&mut state),
+        }
+    }
+
+    fn stop(&self) -> bool {
+        super::signals::received().is_some()
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = state.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}

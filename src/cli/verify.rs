@@ -1,0 +1,58 @@
+//! `verify`.
+
+use super::args::{Verify, WriteOut};
+use super::progress::Shown;
+use super::{Exit, inputs, signals, write_out};
+use crate::rekey::Error;
+use crate::rekey::source::SnapshotFile;
+use crate::rekey::verify::{Allowed, Verified, verify};
+use serde_json::json;
+
+/// Runs the command.
+pub fn run(args: &Verify) -> Exit {
+    signals::watch();
+    let how = args.common.write_out;
+    let found = match prove(args) {
+        Ok(found) => found,
+        Err(error) => return write_out::error(&error, how),
+    };
+    if how == WriteOut::Json {
+        let written = write_out::json(&json!({
+            "verified": found.proven(),
+            "records": found.records,
+            "values": found.values,
+            "carriedOver": found.carried_over,
+            "differences": found.differences,
+        }));
+        return if found.proven() { written } else { Exit::Verification };
+    }
+    if !found.proven() {
+        return write_out::error(&Error::Verification { differences: found.differences }, how);
+    }
+    let mut text = format!(
+        "verified: {} records are equal, {} values opened with the keys that write now\n",
+        found.records, found.values
+    );
+    if found.carried_over > 0 {
+        text += &format!("{} values open with no key and are the same in both\n", found.carried_over);
+    }
+    if let Some((_, output)) = found.hashes {
+        text += &format!("status hash {:x}, HashKV {}\n", output.status, output.kv);
+    }
+    write_out::text(&text);
+    Exit::Done
+}
+
+fn prove(args: &Verify) -> Result<Verified, Error> {
+    let rules = inputs::writing(&args.encryption_config, &args.keys)?;
+    let output = SnapshotFile::open(&args.snapshot, false)?;
+    let input = SnapshotFile::open(&args.against, args.common.skip_hash_check)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.running.threads)
+        .build()
+        .map_err(|e| Error::Threads(e.to_string()))?;
+    let progress = Shown::new(&args.running, "values");
+    let source = inputs::verified(&input, false)?;
+    let allowed = Allowed { unreadable: args.keep_unreadable, plaintext: args.allow_plaintext };
+    pool.install(|| verify((&input, &source), &output, &rules, allowed, &progress))
+}

@@ -1,0 +1,32 @@
+//! How kube-apiserver keeps values: which resource an etcd key belongs to,
+//! which provider and key seal it, and what lies inside.
+//!
+//! * [`config`]: EncryptionConfiguration, validated as upstream does.
+//! * [`precedence`]: which providers count for which resource.
+//! * [`resource`]: group-resources and their etcd keys.
+//! * [`key`]: one key of one provider.
+//! * [`aescbc`], [`aesgcm`], [`secretbox`]: the ciphers behind them.
+//! * [`sealed`]: which key opens a sealed value.
+//! * [`object`]: the object inside, and whether it is the one its key names.
+//!
+//! Source: kubernetes `staging/src/k8s.io/apiserver/pkg/storage/value` and
+//! `pkg/server/options/encryptionconfig`.
+
+pub mod aescbc;
+pub mod aesgcm;
+pub mod config;
+mod error;
+pub mod key;
+pub mod object;
+pub mod precedence;
+pub mod resource;
+mod schema;
+pub mod sealed;
+pub mod secretbox;
+
+pub use config::EncryptionConfiguration;
+pub use error::ConfigError;
+pub use key::{Provider, SealingKey};
+pub use precedence::{Precedence, Writer};
+pub use resource::{GroupResource, KeyPath};
+pub use sealed::{Keyring, Unreadable};

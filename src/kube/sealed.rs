@@ -1,0 +1,274 @@
+//! Which key opens a sealed value.
+//!
+//! ```text
+//! k8s:enc:<provider>:v<N>:<key or plugin name>:<payload>
+//! ```
+//!
+//! Names may hold colons, so a value is never parted at them: every known
+//! key's prefix is tried as bytes, in order, going on after a failure, as
+//! kube-apiserver does. Source: kubernetes `pkg/storage/value/transformer.go`.
+
+use super::key::{NotOpened, SEALED, SealingKey};
+use super::object::Object;
+use super::resource::KeyPath;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Whether a value bears the prefix of sealed values.
+#[must_use]
+pub fn is_sealed(value: &[u8]) -> bool {
+    value.starts_with(SEALED)
+}
+
+/// What a sealed value says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seal {
+    /// The provider; of KMS with its version, as `kms-v2`.
+    pub provider: String,
+    /// The name of the key or plugin: where no key known decides, the most
+    /// likely reading.
+    pub name: String,
+}
+
+impl Seal {
+    /// Reads the prefix of a value sealed with a key that is not known.
+    #[must_use]
+    pub fn read(value: &[u8]) -> Self {
+        let rest = value.strip_prefix(SEALED).unwrap_or_default();
+        let mut parts = rest.splitn(3, |byte| *byte == b':');
+        let provider = parts.next().unwrap_or_default();
+        let version = parts.next().unwrap_or_default();
+        let behind = parts.next().unwrap_or_default();
+        let short = |bytes: &[u8]| crate::etcd::escape(&bytes[..bytes.len().min(64)]);
+        let provider = match (provider, version) {
+            (b"kms", _) => format!("kms-{}", short(version)),
+            (_, b"v1") => short(provider),
+            _ => format!("{}-{}", short(provider), short(version)),
+        };
+        Self { provider, name: short(likely_name(behind)) }
+    }
+}
+
+/// The text up to the first colon, or, where that is followed by the rest of
+/// a time of day as K3s puts it into key names (`…-2026-11-24T02:15:42Z`),
+/// up to the colon behind that.
+fn likely_name(behind: &[u8]) -> &[u8] {
+    let end = behind.iter().position(|byte| *byte == b':').unwrap_or(behind.len().min(64));
+    let time = |at: usize| {
+        let tail = behind.get(at..at + 8)?;
+        let digits = [1, 2, 4, 5].iter().all(|i| tail[*i].is_ascii_digit());
+        (digits && tail[0] == b':' && tail[3] == b':' && tail[6] == b'Z' && tail[7] == b':').then_some(at + 7)
+    };
+    &behind[..time(end).unwrap_or(end)]
+}
+
+/// Why no key opens a value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unreadable {
+    /// No key of that provider and name is known.
+    #[error("no key of this name was given")]
+    NoSuchKey,
+    /// A key of that name is known, but does not open it.
+    #[error("{0}")]
+    NotOpened(NotOpened),
+    /// Sealed by a KMS plugin.
+    #[error("it is sealed by a KMS plugin, which this version cannot ask")]
+    Kms,
+    /// A provider Kubernetes does not have.
+    #[error("Kubernetes has no such provider")]
+    UnknownProvider,
+    /// Several keys open it, each to an object that fits.
+    #[error("the keys number {0} and {1} of this name both open it: which one is right cannot be told")]
+    Ambiguous(usize, usize),
+}
+
+/// All keys that are known, for reading.
+#[derive(Clone, Default)]
+pub struct Keyring {
+    keys: Vec<Arc<SealingKey>>,
+}
+
+impl Keyring {
+    /// Adds a key, unless it is there already.
+    pub fn add(&mut self, key: &Arc<SealingKey>) {
+        if !self.keys.iter().any(|known| known.same(key)) {
+            self.keys.push(Arc::clone(key));
+        }
+    }
+
+    /// The keys, in the order they were added.
+    #[must_use]
+    pub fn keys(&self) -> &[Arc<SealingKey>] {
+        &self.keys
+    }
+
+    /// The number of a key in [`Keyring::keys`].
+    #[must_use]
+    pub fn number_of(&self, key: &SealingKey) -> Option<usize> {
+        self.keys.iter().position(|known| known.same(key))
+    }
+
+    /// Opens a sealed value into `out` and tells the number of the key that
+    /// did. An opening without authentication counts only when the object
+    /// that came out is the one its etcd key names.
+    ///
+    /// # Errors
+    /// [`Unreadable`]; `out` then holds nothing of use.
+    pub fn open(
+        &self,
+        value: &[u8],
+        etcd_key: &[u8],
+        path: &KeyPath<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Unreadable> {
+        let mut failure = None;
+        let mut found: Option<usize> = None;
+        for (number, key) in self.keys.iter().enumerate() {
+            let Some(payload) = value.strip_prefix(key.prefix()) else { continue };
+            let opened = open_with(key, payload, etcd_key, path, out);
+            match (opened, found) {
+                (Ok(()), Some(first)) => return Err(Unreadable::Ambiguous(first + 1, number + 1)),
+                (Ok(()), None) if key.provider().authenticates() => return Ok(number),
+                (Ok(()), None) => found = Some(number),
+                (Err(why), _) => failure = Some(worse(failure, why)),
+            }
+        }
+        if let Some(number) = found {
+            // A later candidate may have written over it.
+            let key = &self.keys[number];
+            let payload = value.strip_prefix(key.prefix()).unwrap_or_default();
+            return key.open(payload, etcd_key, out).map(|()| number).map_err(Unreadable::NotOpened);
+        }
+        Err(match failure {
+            Some(why) => Unreadable::NotOpened(why),
+            None => unknown(value),
+        })
+    }
+}
+
+/// Opens with one key, and looks at what came out where the cipher does not
+/// vouch for it.
+///
+/// # Errors
+/// [`NotOpened`].
+pub fn open_with(
+    key: &SealingKey,
+    payload: &[u8],
+    etcd_key: &[u8],
+    path: &KeyPath<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), NotOpened> {
+    key.open(payload, etcd_key, out)?;
+    if !key.provider().authenticates() && !Object::parse(out).is_some_and(|object| object.fits(path)) {
+        return Err(NotOpened::OtherObject);
+    }
+    Ok(())
+}
+
+/// Of two failures the one that tells more: a key whose text came out wrong
+/// was closer than one that did not pass its own check.
+fn worse(earlier: Option<NotOpened>, later: NotOpened) -> NotOpened {
+    match earlier {
+        Some(NotOpened::OtherObject) => NotOpened::OtherObject,
+        _ => later,
+    }
+}
+
+fn unknown(value: &[u8]) -> Unreadable {
+    let rest = value.strip_prefix(SEALED).unwrap_or_default();
+    let known = [&b"aescbc:v1:"[..], b"aesgcm:v1:", b"secretbox:v1:"];
+    if rest.starts_with(b"kms:v1:") || rest.starts_with(b"kms:v2:") {
+        Unreadable::Kms
+    } else if known.iter().any(|prefix| rest.starts_with(prefix)) {
+        Unreadable::NoSuchKey
+    } else {
+        Unreadable::UnknownProvider
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kube::Provider;
+    use zeroize::Zeroizing;
+
+    const PLAIN: &[u8] = b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x07\x0a\x05\x0a\x01s\x1a\x00\x1a\x00\x22\x00";
+    const ETCD_KEY: &[u8] = b"/registry/secrets/s";
+
+    fn key(provider: Provider, name: &str, byte: u8) -> Arc<SealingKey> {
+        Arc::new(SealingKey::new(provider, name, Zeroizing::new(vec![byte; 32])).unwrap())
+    }
+
+    fn seal(key: &SealingKey, plain: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let nonce = vec![1; key.provider().nonce_len()];
+        let start = key.place(&mut out, &nonce, plain).unwrap();
+        key.seal(vec![(&mut out[start..], ETCD_KEY)]).unwrap();
+        assert_eq!(out.len(), key.sealed_len(plain.len()));
+        out
+    }
+
+    fn open(keys: &[&Arc<SealingKey>], value: &[u8]) -> Result<usize, Unreadable> {
+        let mut ring = Keyring::default();
+        keys.iter().for_each(|key| ring.add(key));
+        let path = KeyPath::parse("/registry/", ETCD_KEY).unwrap();
+        let mut out = Vec::new();
+        let number = ring.open(value, ETCD_KEY, &path, &mut out)?;
+        assert_eq!(out, PLAIN);
+        Ok(number)
+    }
+
+    #[test]
+    fn colons_equal_names_and_names_that_begin_alike_all_open() {
+        for provider in Provider::ALL {
+            let keys = [key(provider, "a", 1), key(provider, "a:b", 2), key(provider, "a:b", 3), key(provider, "a:", 4)];
+            for (number, sealing) in keys.iter().enumerate() {
+                assert_eq!(open(&keys.each_ref(), &seal(sealing, PLAIN)), Ok(number), "{provider}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_never_opens_a_cbc_value() {
+        // About four of a thousand pass the padding check; none is the object.
+        let value = seal(&key(Provider::Aescbc, "k", 0), PLAIN);
+        let mut accidents = 0;
+        for number in 1..2000u16 {
+            let mut bytes = vec![7; 32];
+            bytes[..2].copy_from_slice(&number.to_le_bytes());
+            let wrong = Arc::new(SealingKey::new(Provider::Aescbc, "k", Zeroizing::new(bytes)).unwrap());
+            match open(&[&wrong], &value) {
+                Err(Unreadable::NotOpened(NotOpened::OtherObject)) => accidents += 1,
+                Err(Unreadable::NotOpened(NotOpened::Padding)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(accidents > 0);
+    }
+
+    #[test]
+    fn why_a_value_does_not_open_is_told() {
+        let known = key(Provider::Aesgcm, "k", 1);
+        let value = |prefix: &str| [prefix.as_bytes(), &[0; 64]].concat();
+        for (prefix, expected) in [
+            ("k8s:enc:aesgcm:v1:k:", Unreadable::NotOpened(NotOpened::Authentication)),
+            ("k8s:enc:aesgcm:v1:other:", Unreadable::NoSuchKey),
+            ("k8s:enc:kms:v2:plugin:", Unreadable::Kms),
+            ("k8s:enc:unknown:v9:zzz", Unreadable::UnknownProvider),
+        ] {
+            assert_eq!(open(&[&known], &value(prefix)), Err(expected));
+        }
+    }
+
+    #[test]
+    fn the_seal_of_an_unknown_key_is_read() {
+        for (value, provider, name) in [
+            ("k8s:enc:aescbc:v1:key1:xx:yy", "aescbc", "key1"),
+            ("k8s:enc:aescbc:v1:aescbckey-2026-11-24T02:15:42Z:xx", "aescbc", "aescbckey-2026-11-24T02:15:42Z"),
+            ("k8s:enc:kms:v2:lab:xx", "kms-v2", "lab"),
+            ("k8s:enc:unknown:v9:zzz", "unknown-v9", "zzz"),
+        ] {
+            assert_eq!(Seal::read(value.as_bytes()), Seal { provider: provider.into(), name: name.into() });
+        }
+    }
+}

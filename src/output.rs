@@ -1,0 +1,394 @@
+//! The one seam through which bytes reach the disk.
+//!
+//! A file appears under its name only complete: it is written under a
+//! temporary name in the same directory, mode 0600, made durable, and then
+//! renamed; the directory is made durable after that. What is dropped before
+//! leaves nothing. Tests put a failing [`Disk`] in the real one's place.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why an output cannot be written.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the fields are named and the messages tell the rest")]
+pub enum Error {
+    #[error("{}: {step}: {source}", path.display())]
+    Io { path: PathBuf, step: &'static str, source: io::Error },
+    #[error("{}: the file exists", path.display())]
+    Exists { path: PathBuf },
+    #[error("{}: input and output are the same file", path.display())]
+    SameFile { path: PathBuf },
+    #[error("{}: no name of a file to write", path.display())]
+    NoName { path: PathBuf },
+    #[error("{}: {need} bytes are needed, {free} are free", directory.display())]
+    NoSpace { directory: PathBuf, need: u64, free: u64 },
+}
+
+impl Error {
+    /// A short, stable name for machine output.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::Exists { .. } => "output-exists",
+            Self::SameFile { .. } => "same-file",
+            Self::NoName { .. } => "no-output-name",
+            Self::NoSpace { .. } => "no-space",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "nothing was left behind; see to the cause and run it again",
+            Self::Exists { .. } => "give another name, or --force to replace it",
+            Self::SameFile { .. } => "the input is never written to: give another name",
+            Self::NoName { .. } => "give the path of a file as --output",
+            Self::NoSpace { .. } => "free some space, or write to another file system",
+        }
+    }
+}
+
+/// A file being written.
+pub trait DiskFile: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// A second handle, through which another thread can make durable what
+    /// has been written so far.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn second(&self) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes the content written so far durable, ahead of [`DiskFile::sync`].
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn sync_data_early(&mut self) -> io::Result<()>;
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What the program asks of a file system for its outputs.
+pub trait Disk: Sync {
+    /// Creates a file that must not exist, mode 0600.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Renames a file; without `replace`, never over one that is there.
+    ///
+    /// # Errors
+    /// As the file system's; `AlreadyExists` when one is there.
+    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Bytes an ordinary user may still write there.
+    ///
+    /// # Errors
+    /// As the file system's.
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
+}
+
+/// The real file system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemDisk;
+
+impl DiskFile for File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(self, bytes)
+    }
+
+    fn second(&self) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(self.try_clone()?))
+    }
+
+    fn sync_data_early(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+impl Disk for SystemDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        if replace {
+            return std::fs::rename(from, to);
+        }
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // File systems that do not know the flag.
+            Err(Errno::INVAL | Errno::NOSYS) if std::fs::symlink_metadata(to).is_err() => std::fs::rename(from, to),
+            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+            result => Ok(result?),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// An output on its way. Dropped before [`Output::publish`], it leaves nothing.
+pub struct Output<'d> {
+    disk: &'d dyn Disk,
+    file: Option<Box<dyn DiskFile>>,
+    temporary: PathBuf,
+    directory: PathBuf,
+    path: PathBuf,
+    replace: bool,
+    published: bool,
+}
+
+impl<'d> Output<'d> {
+    /// Looks whether `path` may be written, given the open input, and begins
+    /// a temporary file beside it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] without `replace`, [`Error::SameFile`] through links
+    /// as well, [`Error::NoSpace`] when `need` bytes do not fit, else
+    /// [`Error::Io`].
+    pub fn begin(
+        disk: &'d dyn Disk,
+        path: &Path,
+        input: &File,
+        need: u64,
+        replace: bool,
+    ) -> Result<Self, Error> {
+        let directory = allowed(path, input, replace)?;
+        let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
+        let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
+        if free < need {
+            return Err(Error::NoSpace { directory, need, free });
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
+        let temporary = directory.join(format!(".{name}.{}.tmp", crate::etcd::snapshot::hex(&random)));
+        let file = disk.create(&temporary).map_err(io("creating a temporary file beside it"))?;
+        Ok(Self {
+            disk,
+            file: Some(file),
+            temporary,
+            directory,
+            path: path.to_owned(),
+            replace,
+            published: false,
+        })
+    }
+
+    fn error(&self, step: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        let path = self.path.clone();
+        move |source| Error::Io { path, step, source }
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let error = self.error("writing");
+        match &mut self.file {
+            Some(file) => file.write_all(bytes).map_err(error),
+            None => Err(error(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// A second handle to the temporary file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn second(&self) -> Result<Box<dyn DiskFile>, Error> {
+        match &self.file {
+            Some(file) => file.second().map_err(self.error("opening a second time")),
+            None => Err(self.error("opening a second time")(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Makes what was written durable and closes the file, still under its
+    /// temporary name, which is returned for reading it back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(&mut self) -> Result<&Path, Error> {
+        let error = self.error("making it durable");
+        if let Some(mut file) = self.file.take() {
+            file.sync().map_err(error)?;
+        }
+        Ok(&self.temporary)
+    }
+
+    /// Gives the finished file its name and makes that durable.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when a file of that name has appeared meanwhile,
+    /// [`Error::Io`].
+    pub fn publish(mut self) -> Result<(), Error> {
+        self.finish()?;
+        match self.disk.rename(&self.temporary, &self.path, self.replace) {
+            Ok(()) => self.published = true,
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists { path: self.path.clone() });
+            }
+            Err(source) => return Err(self.error("renaming")(source)),
+        }
+        self.disk.sync_directory(&self.directory).map_err(self.error("making its name durable"))
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nothing more can be done here than to try; the error that led
+            // here is the one that is told.
+            let _ = self.disk.remove(&self.temporary);
+        }
+    }
+}
+
+/// Whether `path` may be written; returns the directory it lies in.
+fn allowed(path: &Path, input: &File, replace: bool) -> Result<PathBuf, Error> {
+    let no_name = || Error::NoName { path: path.to_owned() };
+    path.file_name().ok_or_else(no_name)?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    // The link itself, too: replacing one would not replace what it names.
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(directory),
+        Err(source) => Err(Error::Io { path: path.to_owned(), step: "looking at it", source }),
+        Ok(link) => {
+            let of_input =
+                input.metadata().map_err(|source| Error::Io { path: path.to_owned(), step: "looking at the input", source })?;
+            let same = |m: &std::fs::Metadata| m.dev() == of_input.dev() && m.ino() == of_input.ino();
+            if same(&link) || std::fs::metadata(path).is_ok_and(|target| same(&target)) {
+                return Err(Error::SameFile { path: path.to_owned() });
+            }
+            if link.is_dir() {
+                return Err(no_name());
+            }
+            if replace && link.is_file() { Ok(directory) } else { Err(Error::Exists { path: path.to_owned() }) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin<'a>(dir: &Path, name: &str, replace: bool) -> Result<Output<'a>, Error> {
+        let input = dir.join("input");
+        std::fs::write(&input, b"input").unwrap();
+        Output::begin(&SystemDisk, &dir.join(name), &File::open(input).unwrap(), 10, replace)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_output_appears_only_when_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = begin(dir.path(), "out", false).unwrap();
+        output.write_all(b"bytes").unwrap();
+        assert!(!dir.path().join("out").exists());
+        output.publish().unwrap();
+        assert_eq!(names(dir.path()), ["input", "out"]);
+        let meta = std::fs::metadata(dir.path().join("out")).unwrap();
+        assert_eq!(meta.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_dropped_output_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = begin(dir.path(), "out", false).unwrap();
+        output.write_all(b"bytes").unwrap();
+        drop(output);
+        assert_eq!(names(dir.path()), ["input"]);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_when_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("out"), b"old").unwrap();
+        assert!(matches!(begin(dir.path(), "out", false), Err(Error::Exists { .. })));
+        begin(dir.path(), "out", true).unwrap().publish().unwrap();
+        assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = begin(dir.path(), "out", false).unwrap();
+        std::fs::write(dir.path().join("out"), b"other").unwrap();
+        assert!(matches!(output.publish(), Err(Error::Exists { .. })));
+        assert_eq!(names(dir.path()), ["input", "out"]);
+    }
+
+    #[test]
+    fn the_input_is_refused_through_links_too() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("input"), b"input").unwrap();
+        std::os::unix::fs::symlink("input", dir.path().join("soft")).unwrap();
+        std::fs::hard_link(dir.path().join("input"), dir.path().join("hard")).unwrap();
+        for name in ["input", "soft", "hard", "../".to_owned().as_str()] {
+            let error = begin(dir.path(), name, true).err().unwrap();
+            assert!(matches!(error, Error::SameFile { .. } | Error::NoName { .. }), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn too_little_space_is_told_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("input"), b"").unwrap();
+        let input = File::open(dir.path().join("input")).unwrap();
+        let refused = Output::begin(&SystemDisk, &dir.path().join("out"), &input, u64::MAX, false);
+        assert!(matches!(refused, Err(Error::NoSpace { .. })));
+        assert_eq!(names(dir.path()), ["input"]);
+    }
+}

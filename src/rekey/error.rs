@@ -1,0 +1,113 @@
+//! What can go wrong with a run.
+
+use crate::{etcd, kube, output};
+use serde::Serialize;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A sealed value that no known key opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadableValue {
+    /// Its etcd key, escaped.
+    pub key: String,
+    /// Its revision.
+    pub revision: String,
+    /// Whether it is the newest of its key.
+    pub current: bool,
+    /// The provider named in its prefix.
+    pub provider: String,
+    /// The key named in its prefix.
+    pub key_name: String,
+    /// Why it does not open.
+    pub error: String,
+}
+
+/// Why a run ended without an output, or without having proven one.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the fields are named and the messages tell the rest")]
+pub enum Error {
+    #[error("{}: {source}", file.display())]
+    Open { file: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", file.display())]
+    Snapshot { file: PathBuf, source: etcd::Error },
+    #[error("{}: {source}", file.display())]
+    Config { file: PathBuf, source: kube::ConfigError },
+    #[error("{} of the snapshot's values cannot be opened, {current} of them current", values.len())]
+    Unreadable { values: Vec<UnreadableValue>, current: u64 },
+    #[error(
+        "{count} sealed values would be stored as plaintext: the configuration has no key to write {resource} with (first: {first})"
+    )]
+    WouldBePlaintext { count: u64, resource: String, first: String },
+    #[error("the configuration writes {resource} with the KMS plugin {name:?}, which this version cannot ask")]
+    KmsWriter { resource: String, name: String },
+    #[error("the snapshot holds the record {key} of a K3s or RKE2 cluster, which keeps the keys")]
+    K3sRecord { key: String },
+    #[error("{0}")]
+    Output(#[from] output::Error),
+    #[error("{}: reading it back: {source}", file.display())]
+    ReadBack { file: PathBuf, source: std::io::Error },
+    #[error("verification failed: {} differences; the first: {}", differences.len(), first(differences))]
+    Verification { differences: Vec<String> },
+    #[error("the input changed while it was read (at revision {revision})")]
+    InputChanged { revision: String },
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(String),
+    #[error("no threads could be started: {0}")]
+    Threads(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+fn first(differences: &[String]) -> &str {
+    differences.first().map_or("none", String::as_str)
+}
+
+impl Error {
+    /// A short, stable name for machine output.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Open { .. } | Self::ReadBack { .. } => "io",
+            Self::Snapshot { source, .. } => source.kind(),
+            Self::Config { .. } => "configuration",
+            Self::Unreadable { .. } => "unreadable",
+            Self::WouldBePlaintext { .. } => "would-be-plaintext",
+            Self::KmsWriter { .. } => "kms",
+            Self::K3sRecord { .. } => "k3s-record",
+            Self::Output(error) => error.kind(),
+            Self::Verification { .. } => "verification",
+            Self::InputChanged { .. } => "input-changed",
+            Self::Random(_) | Self::Threads(_) => "unexpected",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "see whether the file is there and may be read",
+            Self::Snapshot { source, .. } => source.remedy(),
+            Self::Config { source, .. } => source.remedy(),
+            Self::Unreadable { .. } => {
+                "give the configuration with their keys as --decryption-config; or carry them over unchanged with --keep-unreadable"
+            }
+            Self::WouldBePlaintext { .. } => {
+                "name the resource in the new configuration with a key first; or, if plaintext is wanted, give --allow-plaintext"
+            }
+            Self::KmsWriter { .. } => "give a configuration whose first provider is aescbc, aesgcm or secretbox",
+            Self::K3sRecord { .. } => {
+                "such a cluster reads its keys from this record at a restore, and this version does not rewrite it yet: rekeyed without it, the restored cluster could read no secret"
+            }
+            Self::Output(error) => error.remedy(),
+            Self::ReadBack { .. } => "the disk does not give back what was written to it: use another one",
+            Self::Verification { .. } => {
+                "do not restore the output; run it again, and report this if it happens again"
+            }
+            Self::InputChanged { .. } => "copy the snapshot to a place where nothing writes to it, and run it again",
+            Self::Random(_) | Self::Threads(_) => "see to the machine, and run it again",
+            Self::Interrupted => "nothing was left behind: run it again",
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The main job: every sealed value of a snapshot under the key that writes
+//! now, in a fresh file, proven.
+//!
+//! * [`rules`]: what must happen to one value.
+//! * [`source`]: a snapshot opened, surveyed and read through.
+//! * [`plan`]: every value opened once, and every size known.
+//! * [`layout`]: where each page of the output will lie.
+//! * [`pipeline`]: the output written from its first byte to its last.
+//! * [`verify`]: a second reader, which proves it from the two files.
+//! * [`residue`]: old values in free pages.
+//! * [`inventory`]: what is in a snapshot, value by value.
+//! * [`tally`], [`report`]: counts and results.
+//! * [`progress`]: how a run is followed and stopped.
+//! * [`run`]: all of it, in order.
+
+mod error;
+pub mod inventory;
+pub mod layout;
+pub mod pipeline;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod residue;
+pub mod rules;
+pub mod run;
+pub mod source;
+pub mod tally;
+pub mod verify;
+
+pub use error::{Error, UnreadableValue};
+pub use progress::{Phase, Progress, Silent};
+pub use report::{FileReport, Report};
+pub use rules::Rules;
+pub use run::{Options, reencrypt};

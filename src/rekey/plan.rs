@@ -1,0 +1,258 @@
+//! Every value opened once, and every size known, before anything is written.
+
+use super::error::{Error, UnreadableValue};
+use super::progress::Progress;
+use super::rules::{Rules, State, Verdict};
+use super::source::{Source, SnapshotFile};
+use super::tally::{Count, Tally};
+use crate::bolt::Leaf;
+use crate::etcd::history::Record;
+use crate::etcd::{History, escape};
+use crate::kube::sealed::Seal;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// Where K3s and RKE2 keep their keys.
+const K3S_RECORD: &[u8] = b"/bootstrap/";
+
+/// What becomes of one entry of the `key` bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is copied.
+    None,
+    /// Its value is sealed anew.
+    Reseal {
+        /// What it is now.
+        from: State,
+        /// What it is to be.
+        to: State,
+    },
+}
+
+/// The changes, packed to eight bytes an entry.
+#[derive(Debug, Default)]
+pub struct Changes {
+    codes: Vec<(u16, u16)>,
+    lengths: Vec<u32>,
+}
+
+/// In place of a state: no change. Key numbers stay below it.
+const COPY: u16 = u16::MAX;
+
+fn code(state: State) -> u16 {
+    match state {
+        State::Plain => 0,
+        State::Key(number) => number + 1,
+    }
+}
+
+fn state(code: u16) -> State {
+    code.checked_sub(1).map_or(State::Plain, State::Key)
+}
+
+impl Changes {
+    fn push(&mut self, change: Change, length: usize) {
+        self.codes.push(match change {
+            Change::None => (COPY, COPY),
+            Change::Reseal { from, to } => (code(from), code(to)),
+        });
+        self.lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
+    }
+
+    fn append(&mut self, other: &Self) {
+        self.codes.extend_from_slice(&other.codes);
+        self.lengths.extend_from_slice(&other.lengths);
+    }
+
+    /// What becomes of entry number `entry`, and how long its record will be.
+    #[must_use]
+    pub fn get(&self, entry: u64) -> Option<(Change, usize)> {
+        let entry = usize::try_from(entry).ok()?;
+        let (from, to) = *self.codes.get(entry)?;
+        let change = if from == COPY { Change::None } else { Change::Reseal { from: state(from), to: state(to) } };
+        Some((change, crate::bolt::page::index(*self.lengths.get(entry)?)))
+    }
+}
+
+/// What a pass over the values found.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What becomes of each entry.
+    pub changes: Changes,
+    /// Values by what they are and what they are to be.
+    pub values: Tally<(State, State)>,
+    /// Values to be sealed anew.
+    pub reseal: Count,
+    /// Values that stay as they are, sealed with the right key already.
+    pub unchanged: Count,
+    /// Foreign keys whose values look sealed.
+    pub foreign_sealed: u64,
+    /// Values no key opens.
+    pub unreadable: Vec<UnreadableValue>,
+    /// Sealed values that would become plaintext: how many, the resource and
+    /// key of the first.
+    pub to_plaintext: Option<(u64, String, String)>,
+    /// Values of 1.5 MiB less a margin or more, which etcd would not take again.
+    pub oversize: u64,
+    /// The first resource a KMS plugin would have to seal, and its name.
+    kms: Option<(String, String)>,
+    /// The first key of a K3s record.
+    pub k3s_record: Option<String>,
+}
+
+/// etcd's default limit of a request is 1.5 MiB; the rest of a request must
+/// fit as well.
+const LARGE_VALUE: usize = (1536 - 64) << 10;
+
+impl Plan {
+    /// Judges every record of the `key` bucket, many at a time.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`], [`Error::KmsWriter`], [`Error::Interrupted`].
+    pub fn make(
+        file: &SnapshotFile,
+        source: &Source<'_>,
+        rules: &Rules,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let (_, keys) = source.keys().map_err(|e| file.error(e))?;
+        let parts: Vec<Result<Self, Error>> = keys
+            .leaves
+            .par_chunks(64)
+            .map_init(
+                || Zeroizing::new(Vec::new()),
+                |plain, leaves| {
+                    if progress.stop() {
+                        return Err(Error::Interrupted);
+                    }
+                    Self::of_leaves(file, leaves, &source.history, rules, plain)
+                },
+            )
+            .collect();
+        let mut plan = Self::default();
+        for part in parts {
+            plan.merge(part?);
+        }
+        match plan.kms.take() {
+            Some((resource, name)) => Err(Error::KmsWriter { resource, name }),
+            None => Ok(plan),
+        }
+    }
+
+    fn of_leaves(
+        file: &SnapshotFile,
+        leaves: &[Leaf<'_>],
+        history: &History,
+        rules: &Rules,
+        plain: &mut Vec<u8>,
+    ) -> Result<Self, Error> {
+        let mut plan = Self::default();
+        for leaf in leaves {
+            for (number, entry) in (leaf.first_entry..).zip(leaf.entries().map_err(|e| file.error(e))?) {
+                let record = entry
+                    .map_err(crate::etcd::Error::from)
+                    .and_then(|entry| Record::parse(number, &entry).map(|record| (record, entry)));
+                let (record, entry) = record.map_err(|e| file.error(e))?;
+                plan.judge(rules, &record, entry.value.len(), history.is_live(number), plain);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn judge(&mut self, rules: &Rules, record: &Record<'_>, length: usize, current: bool, plain: &mut Vec<u8>) {
+        let judged = rules.judge(record, plain);
+        let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
+        let (change, length) = match judged.verdict {
+            Verdict::Stays(state) => {
+                if state != State::Plain {
+                    self.unchanged.add(current);
+                    self.values.add(resource, (state, state), current);
+                }
+                (Change::None, length)
+            }
+            Verdict::Reseal { from, to } => {
+                let bytes = if from == State::Plain { record.kv.value.len() } else { plain.len() };
+                let sealed = match to {
+                    State::Plain => bytes,
+                    State::Key(number) => {
+                        rules.keyring().keys().get(usize::from(number)).map_or(bytes, |key| key.sealed_len(bytes))
+                    }
+                };
+                if to == State::Plain {
+                    let named = (1, resource.to_string(), escape(record.kv.key));
+                    self.to_plaintext = Some(match self.to_plaintext.take() {
+                        Some((count, resource, key)) => (count + 1, resource, key),
+                        None => named,
+                    });
+                }
+                self.oversize += u64::from(sealed >= LARGE_VALUE);
+                self.reseal.add(current);
+                self.values.add(resource, (from, to), current);
+                (Change::Reseal { from, to }, record.kv.spliced_len(sealed))
+            }
+            Verdict::Unreadable(why) => {
+                let seal = Seal::read(record.kv.value);
+                self.unreadable.push(UnreadableValue {
+                    key: escape(record.kv.key),
+                    revision: record.revision.revision.to_string(),
+                    current,
+                    provider: seal.provider,
+                    key_name: seal.name,
+                    error: why.to_string(),
+                });
+                (Change::None, length)
+            }
+            Verdict::Kms(name) => {
+                self.kms.get_or_insert_with(|| (resource.to_string(), escape(name.as_bytes())));
+                (Change::None, length)
+            }
+            Verdict::Foreign { looks_sealed } => {
+                self.foreign_sealed += u64::from(looks_sealed);
+                if record.kv.key.starts_with(K3S_RECORD) {
+                    self.k3s_record.get_or_insert_with(|| escape(record.kv.key));
+                }
+                (Change::None, length)
+            }
+            Verdict::Empty => (Change::None, length),
+        };
+        self.changes.push(change, length);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.changes.append(&other.changes);
+        self.values.merge(other.values);
+        self.reseal.merge(other.reseal);
+        self.unchanged.merge(other.unchanged);
+        self.foreign_sealed += other.foreign_sealed;
+        self.unreadable.extend(other.unreadable);
+        self.to_plaintext = match (self.to_plaintext.take(), other.to_plaintext) {
+            (Some((a, resource, key)), Some((b, _, _))) => Some((a + b, resource, key)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.oversize += other.oversize;
+        self.kms = self.kms.take().or(other.kms);
+        self.k3s_record = self.k3s_record.take().or(other.k3s_record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_survive_packing() {
+        let mut changes = Changes::default();
+        let all = [
+            Change::None,
+            Change::Reseal { from: State::Plain, to: State::Key(0) },
+            Change::Reseal { from: State::Key(65_533), to: State::Plain },
+        ];
+        for (length, change) in all.into_iter().enumerate() {
+            changes.push(change, length);
+        }
+        for (i, change) in all.into_iter().enumerate() {
+            assert_eq!(changes.get(u64::try_from(i).unwrap()), Some((change, i)));
+        }
+        assert_eq!(changes.get(3), None);
+    }
+}

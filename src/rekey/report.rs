@@ -1,0 +1,87 @@
+//! What a finished run says of itself.
+
+use super::error::UnreadableValue;
+use super::residue::Residue;
+use serde::Serialize;
+
+/// A snapshot file, as etcd's own tools would print it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileReport {
+    /// Where it lies.
+    pub file: String,
+    /// Its length, trailer included.
+    pub bytes: u64,
+    /// SHA-256 of its pages: its trailer.
+    pub sha256: String,
+    /// Its newest revision.
+    pub revision: i64,
+    /// As `snapshot status` prints it; `None` before it was computed.
+    pub status_hash: Option<u32>,
+    /// As `endpoint hashkv` prints it.
+    #[serde(rename = "hashKV")]
+    pub hash_kv: Option<u32>,
+}
+
+/// A provider and the name of its key; of plaintext `identity` and none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SealReport {
+    /// The provider.
+    pub provider: String,
+    /// The key's name.
+    pub key: String,
+}
+
+/// Values of one resource that went from one seal to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ValuesReport {
+    /// The resource.
+    pub resource: String,
+    /// What sealed them.
+    pub from: SealReport,
+    /// What seals them now.
+    pub to: SealReport,
+    /// Current ones.
+    pub current: u64,
+    /// Superseded ones.
+    pub old: u64,
+}
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The input.
+    pub input: FileReport,
+    /// The output; `None` of a dry run.
+    pub output: Option<FileReport>,
+    /// Sealed values by resource and seal.
+    pub values: Vec<ValuesReport>,
+    /// Current values under the key that writes, now.
+    pub secrets: u64,
+    /// Whether `secrets` counts secrets only.
+    #[serde(skip)]
+    pub only_secrets: bool,
+    /// Current values sealed anew.
+    pub rewritten: u64,
+    /// Old revisions sealed anew.
+    pub rewritten_old: u64,
+    /// Values, current and old, that were under the right key already.
+    pub unchanged: u64,
+    /// Unreadable values carried over.
+    pub carried_over: Vec<UnreadableValue>,
+    /// Keys of other tenants whose values look sealed.
+    pub foreign_sealed: u64,
+    /// What the input's free pages held, and the output's do not.
+    pub residue: Residue,
+    /// Whether the output was proven.
+    pub verified: bool,
+    /// Records compared to prove it.
+    pub records: u64,
+    /// Whether nothing was to be written.
+    pub dry_run: bool,
+    /// Bytes the output has, or would have.
+    pub output_bytes: u64,
+    /// Things to know.
+    pub warnings: Vec<String>,
+}

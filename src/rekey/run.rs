@@ -1,0 +1,286 @@
+//! A run, from the snapshot to its proven successor.
+
+use super::error::Error;
+use super::layout::FileLayout;
+use super::pipeline::Pipeline;
+use super::plan::Plan;
+use super::progress::{Phase, Progress};
+use super::report::{FileReport, Report, SealReport, ValuesReport};
+use super::residue;
+use super::rules::{Rules, State};
+use super::source::{SnapshotFile, Source};
+use super::tally::Count;
+use super::verify::{Allowed, Hashes, Verified, verify};
+use crate::etcd::snapshot::{TRAILER, hex};
+use crate::kube::Provider;
+use crate::output::{Disk, Output};
+use std::path::{Path, PathBuf};
+
+/// What a run was asked to do, besides its rules.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The output.
+    pub output: PathBuf,
+    /// Replace an output that is there.
+    pub force: bool,
+    /// Take a file without a trailer.
+    pub skip_hash_check: bool,
+    /// Let sealed values become plaintext.
+    pub allow_plaintext: bool,
+    /// Carry over what no key opens.
+    pub keep_unreadable: bool,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Do not prove the output.
+    pub no_verify: bool,
+    /// Threads of the pool; 0 for one a core.
+    pub threads: usize,
+}
+
+/// Rekeys a snapshot.
+///
+/// # Errors
+/// [`Error`]. Whatever it is, the input is untouched, and there is either no
+/// output or a complete, proven one.
+pub fn reencrypt(
+    input: &Path,
+    rules: &Rules,
+    options: &Options,
+    disk: &dyn Disk,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|e| Error::Threads(e.to_string()))?;
+    let file = SnapshotFile::open(input, options.skip_hash_check)?;
+    let snapshot = file.snapshot()?;
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    let go_on = || !progress.stop() && !ended.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        // The input's trailer is checked while the rest goes on; nothing gets
+        // its name before that is done.
+        let trailer = scope.spawn(|| snapshot.verify_trailer(go_on));
+        let mut run = Run { file: &file, rules, options, disk, progress, pool: &pool };
+        let done = run.to_unpublished();
+        if matches!(done, Err(Error::Interrupted)) {
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        // A damaged file explains whatever else went wrong with it.
+        let sum = match trailer.join() {
+            Ok(Ok(Some(sum))) => sum,
+            Ok(Err(mismatch)) => return Err(file.error(mismatch)),
+            Ok(Ok(None)) => return Err(done.err().unwrap_or(Error::Interrupted)),
+            Err(_) => return Err(Error::Threads("hashing the input ended early".to_owned())),
+        };
+        let (output, mut report) = done?;
+        report.input.sha256 = hex(&sum);
+        if progress.stop() {
+            return Err(Error::Interrupted);
+        }
+        output.map_or(Ok(()), Output::publish)?;
+        Ok(report)
+    })
+}
+
+struct Run<'r> {
+    file: &'r SnapshotFile,
+    rules: &'r Rules,
+    options: &'r Options,
+    disk: &'r dyn Disk,
+    progress: &'r dyn Progress,
+    pool: &'r rayon::ThreadPool,
+}
+
+impl<'r> Run<'r> {
+    /// Everything but giving the output its name.
+    fn to_unpublished(&mut self) -> Result<(Option<Output<'r>>, Report), Error> {
+        self.progress.phase(Phase::Checking, 0);
+        let source = self.file.read(false)?;
+        self.progress.phase(Phase::Planning, 0);
+        let plan = self.pool.install(|| Plan::make(self.file, &source, self.rules, self.progress))?;
+        self.refuse(&plan)?;
+        let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
+        let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes)
+            .map_err(|e| self.file.error(e))?;
+        let need = layout.bytes() + u64::try_from(TRAILER).unwrap_or(32);
+        let mut report = self.report(&source, &plan, need);
+        if self.options.dry_run {
+            return Ok((None, report));
+        }
+        let path = &self.options.output;
+        let mut output = Output::begin(self.disk, path, self.file.map.file(), need, self.options.force)?;
+        self.progress.phase(Phase::Reencrypting, plan.reseal.current);
+        let pipeline = Pipeline {
+            file: self.file,
+            source: &source,
+            rules: self.rules,
+            changes: &plan.changes,
+            layout: &layout,
+        };
+        let digest = pipeline.write(self.pool, &mut output, self.progress)?;
+        self.progress.phase(Phase::Syncing, 0);
+        let temporary = output.finish()?.to_owned();
+        drop(layout);
+        let out = FileReport {
+            file: path.display().to_string(),
+            bytes: need,
+            sha256: hex(&digest),
+            revision: report.input.revision,
+            status_hash: None,
+            hash_kv: None,
+        };
+        report.output = Some(out);
+        if !self.options.no_verify {
+            let written = SnapshotFile::open(&temporary, false).map_err(|error| match error {
+                Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
+                other => other,
+            })?;
+            let found = self.prove(&source, &written)?;
+            report.proven(&found, &digest)?;
+        }
+        Ok((Some(output), report))
+    }
+
+    /// Refuses what must not be written.
+    fn refuse(&self, plan: &Plan) -> Result<(), Error> {
+        if let Some(key) = &plan.k3s_record {
+            return Err(Error::K3sRecord { key: key.clone() });
+        }
+        if !plan.unreadable.is_empty() && !self.options.keep_unreadable {
+            let values = plan.unreadable.clone();
+            let current = values.iter().filter(|value| value.current).count();
+            return Err(Error::Unreadable { values, current: u64::try_from(current).unwrap_or(0) });
+        }
+        match &plan.to_plaintext {
+            Some((count, resource, first)) if !self.options.allow_plaintext => Err(Error::WouldBePlaintext {
+                count: *count,
+                resource: resource.clone(),
+                first: first.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The second reader walks both files from their bytes.
+    fn prove(&self, _: &Source<'_>, written: &SnapshotFile) -> Result<Verified, Error> {
+        let input = self.file.read(false)?;
+        let allowed =
+            Allowed { unreadable: self.options.keep_unreadable, plaintext: self.options.allow_plaintext };
+        let found = self
+            .pool
+            .install(|| verify((self.file, &input), written, self.rules, allowed, self.progress))
+            .map_err(|error| match error {
+                Error::Snapshot { file, source } if file == written.path => {
+                    Error::Verification { differences: vec![source.to_string()] }
+                }
+                other => other,
+            })?;
+        if found.proven() { Ok(found) } else { Err(Error::Verification { differences: found.differences }) }
+    }
+
+    fn report(&self, source: &Source<'_>, plan: &Plan, output_bytes: u64) -> Report {
+        let seal = |state| {
+            let seal = self.rules.seal(state);
+            SealReport { provider: seal.provider, key: seal.name }
+        };
+        let values = plan.values.rows().map(|(resource, (from, to), count)| ValuesReport {
+            resource: resource.to_string(),
+            from: seal(*from),
+            to: seal(*to),
+            current: count.current,
+            old: count.old,
+        });
+        let sealed = |count: &Count| count.current;
+        let to_plain: u64 =
+            plan.values.rows().filter(|(_, (_, to), _)| *to == State::Plain).map(|(_, _, c)| c.current).sum();
+        Report {
+            input: FileReport {
+                file: self.file.path.display().to_string(),
+                bytes: u64::try_from(self.file.map.len()).unwrap_or(u64::MAX),
+                sha256: String::new(),
+                revision: source.history.revision,
+                status_hash: None,
+                hash_kv: None,
+            },
+            output: None,
+            values: values.collect(),
+            secrets: sealed(&plan.reseal) + sealed(&plan.unchanged) - to_plain,
+            only_secrets: self.rules.only_secrets(),
+            rewritten: plan.reseal.current,
+            rewritten_old: plan.reseal.old,
+            unchanged: plan.unchanged.all(),
+            carried_over: plan.unreadable.clone(),
+            foreign_sealed: plan.foreign_sealed,
+            residue: residue::scan(&source.db, &source.survey.used),
+            verified: false,
+            records: 0,
+            dry_run: self.options.dry_run,
+            output_bytes,
+            warnings: self.warnings(plan, output_bytes),
+        }
+    }
+
+    fn warnings(&self, plan: &Plan, output_bytes: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let by_gcm: u64 = plan
+            .values
+            .rows()
+            .filter_map(|(_, (from, to), count)| match to {
+                State::Key(number) if from != to => {
+                    let key = self.rules.keyring().keys().get(usize::from(*number))?;
+                    (key.provider() == Provider::Aesgcm).then_some(count.all())
+                }
+                _ => None,
+            })
+            .sum();
+        if by_gcm > 200_000 {
+            warnings.push(format!(
+                "{by_gcm} values were sealed with aesgcm; Kubernetes advises another key after 200000"
+            ));
+        }
+        if plan.oversize > 0 {
+            warnings.push(format!(
+                "{} values are close to or above etcd's request limit of 1.5 MiB and may be refused when written again",
+                plan.oversize
+            ));
+        }
+        for (limit, name) in [(8u64 << 30, "8 GiB"), (2 << 30, "2 GiB")] {
+            if output_bytes > limit / 10 * 9 {
+                warnings.push(format!("the output is close to or above etcd's quota of {name}"));
+                break;
+            }
+        }
+        warnings
+    }
+}
+
+impl Report {
+    /// Takes over what the second reader found.
+    fn proven(&mut self, found: &Verified, digest: &[u8; 32]) -> Result<(), Error> {
+        let mut differences = Vec::new();
+        if found.trailer.as_ref() != Some(digest) {
+            differences.push("what is on the disk is not what was written".to_owned());
+        }
+        let lost = found.under_write_key.current != self.secrets
+            || found.carried_over != u64::try_from(self.carried_over.len()).unwrap_or(0);
+        if lost {
+            differences.push("the counts of plan and proof differ".to_owned());
+        }
+        if !differences.is_empty() {
+            return Err(Error::Verification { differences });
+        }
+        let hashes = found.hashes;
+        let set = |file: &mut FileReport, hashes: Option<Hashes>| {
+            file.status_hash = hashes.map(|hashes| hashes.status);
+            file.hash_kv = hashes.map(|hashes| hashes.kv);
+        };
+        set(&mut self.input, hashes.map(|(input, _)| input));
+        if let Some(output) = &mut self.output {
+            set(output, hashes.map(|(_, output)| output));
+        }
+        self.verified = true;
+        self.records = found.records;
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! A second reader, which proves an output from the two files and the keys
+//! alone, and trusts nothing of what wrote it.
+//!
+//! Shown are: the output's trailer and structure, with no free page and no
+//! byte in use by nothing; the same buckets, sequences and entries as the
+//! input; every record equal but for the value; every changed value opened by
+//! the key that now writes its resource, to the plaintext the input holds; and
+//! no value left that should have been changed.
+
+use super::error::Error;
+use super::progress::{Phase, Progress};
+use super::rules::{Rules, State, Verdict};
+use super::source::{SnapshotFile, Source};
+use super::tally::{Count, Tally};
+use crate::bolt::{Bucket, Defect, Entry};
+use crate::etcd::hash::{hash_kv, hash_kv_covers};
+use crate::etcd::history::Record;
+use crate::etcd::{Checksum, escape, status_hash};
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// At most so many differences are listed.
+const LISTED: usize = 100;
+
+/// The hashes etcd prints of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    /// `snapshot status`.
+    pub status: u32,
+    /// `endpoint hashkv`.
+    pub kv: u32,
+}
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Entries compared, all buckets.
+    pub records: u64,
+    /// Values opened in the output.
+    pub values: u64,
+    /// What is in the output: by resource and seal.
+    pub sealed: Tally<State>,
+    /// Current and old values under the key that writes them.
+    pub under_write_key: Count,
+    /// Values carried over unread.
+    pub carried_over: u64,
+    /// Differences, the first hundred.
+    pub differences: Vec<String>,
+    /// Hashes of input and output.
+    pub hashes: Option<(Hashes, Hashes)>,
+    /// SHA-256 of the output's file, which its trailer holds.
+    pub trailer: Option<[u8; 32]>,
+    sums: Sums,
+}
+
+/// The CRCs of the `key` buckets, in part or whole.
+#[derive(Debug, Default, Clone, Copy)]
+struct Sums {
+    input: (Checksum, Checksum),
+    output: (Checksum, Checksum),
+}
+
+/// What may differ from a full rewrite.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allowed {
+    /// Values no key opens may be the same in both.
+    pub unreadable: bool,
+    /// Sealed values may have become plaintext.
+    pub plaintext: bool,
+}
+
+/// Compares an output with its input.
+///
+/// # Errors
+/// [`Error::Snapshot`] for either file, [`Error::Interrupted`]. What differs
+/// is in the result.
+pub fn verify(
+    input: (&SnapshotFile, &Source<'_>),
+    output: &SnapshotFile,
+    rules: &Rules,
+    allowed: Allowed,
+    progress: &dyn Progress,
+) -> Result<Verified, Error> {
+    progress.phase(Phase::Verifying, 0);
+    let (trailer, verified) = rayon::join(
+        || output.snapshot()?.verify_trailer(|| !progress.stop()).map_err(|e| output.error(e)),
+        || compare(input, output, rules, allowed, progress),
+    );
+    let mut verified = verified?;
+    verified.trailer = trailer?;
+    if verified.trailer.is_none() {
+        return Err(Error::Interrupted);
+    }
+    Ok(verified)
+}
+
+fn compare(
+    (input_file, input): (&SnapshotFile, &Source<'_>),
+    output_file: &SnapshotFile,
+    rules: &Rules,
+    allowed: Allowed,
+    progress: &dyn Progress,
+) -> Result<Verified, Error> {
+    let output = output_file.read(true)?;
+    let mut verified = Verified::default();
+    if output.db.page_size() != input.db.page_size() {
+        verified.note("the page sizes differ".to_owned());
+    }
+    if output.survey.free_pages != 0 || output.survey.dirty != 0 {
+        let (free, dirty) = (output.survey.free_pages, output.survey.dirty);
+        verified.note(format!("the output is no fresh file: {free} free pages, {dirty} with unused bytes"));
+    }
+    if output_file.snapshot()?.trailer.is_none() || output.db.bytes().len() + 32 != output_file.map.len() {
+        verified.note("the output is not exactly its pages and a trailer".to_owned());
+    }
+    if !same_buckets(input, &output) {
+        verified.note("the buckets differ in name, place, sequence or number of entries".to_owned());
+        return Ok(verified);
+    }
+    let (keys, input_keys) = input.keys().map_err(|e| input_file.error(e))?;
+    let (_, output_keys) = output.keys().map_err(|e| output_file.error(e))?;
+    for (number, (ours, theirs)) in input.survey.buckets.iter().zip(&output.survey.buckets).enumerate() {
+        if number != keys {
+            verified.same_entries(ours, theirs).map_err(|e| input_file.error(e))?;
+        }
+    }
+    let comparison = Comparison { input, rules, allowed, input_keys };
+    let parts: Vec<Result<Verified, Error>> = output_keys
+        .leaves
+        .par_chunks(64)
+        .map_init(Default::default, |scratch: &mut Scratch, leaves| {
+            if progress.stop() {
+                return Err(Error::Interrupted);
+            }
+            let mut part = Verified::default();
+            let first = leaves.first().map_or(0, |leaf| leaf.first_entry);
+            let mut ours = input_keys.entries_from(first);
+            for leaf in leaves {
+                for (number, theirs) in
+                    (leaf.first_entry..).zip(leaf.entries().map_err(|e| output_file.error(e))?)
+                {
+                    let theirs = theirs.map_err(|e| output_file.error(e))?;
+                    let Some(ours) = ours.next() else {
+                        part.note("the output has more entries".to_owned());
+                        break;
+                    };
+                    let ours = ours.map_err(|e| input_file.error(e))?;
+                    comparison
+                        .entry(number, &ours, &theirs, scratch, &mut part)
+                        .map_err(|e| output_file.error(e))?;
+                }
+            }
+            Ok(part)
+        })
+        .collect();
+    for part in parts {
+        verified.merge(part?);
+    }
+    let sums = verified.sums;
+    let hashes = |file: &SnapshotFile, source: &Source<'_>, (all, covered): (Checksum, Checksum)| {
+        let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
+        Ok::<_, Error>(Hashes { status, kv: hash_kv(&covered) })
+    };
+    verified.hashes = Some((hashes(input_file, input, sums.input)?, hashes(output_file, &output, sums.output)?));
+    Ok(verified)
+}
+
+/// Whether both files have the same buckets in the same places.
+fn same_buckets(input: &Source<'_>, output: &Source<'_>) -> bool {
+    let (ours, theirs) = (&input.survey.buckets, &output.survey.buckets);
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(a, b)| {
+            a.name == b.name && a.parent == b.parent && a.sequence == b.sequence && a.entries == b.entries
+        })
+}
+
+/// Buffers of one worker.
+#[derive(Default)]
+struct Scratch {
+    input: Zeroizing<Vec<u8>>,
+    output: Zeroizing<Vec<u8>>,
+}
+
+struct Comparison<'c, 'a> {
+    input: &'c Source<'a>,
+    rules: &'c Rules,
+    allowed: Allowed,
+    input_keys: &'c Bucket<'a>,
+}
+
+impl Comparison<'_, '_> {
+    fn entry(
+        &self,
+        number: u64,
+        ours: &Entry<'_>,
+        theirs: &Entry<'_>,
+        scratch: &mut Scratch,
+        part: &mut Verified,
+    ) -> Result<(), crate::etcd::Error> {
+        debug_assert!(number < self.input_keys.entries);
+        part.records += 1;
+        if ours.key != theirs.key || ours.flags != theirs.flags {
+            part.note(format!("entry {number}: the revisions differ"));
+            return Ok(());
+        }
+        let before = Record::parse(number, ours)?;
+        let after = Record::parse(number, theirs)?;
+        let covered = hash_kv_covers(&self.input.history, number, before.revision);
+        part.sums.add(ours, theirs, covered);
+        let judged = self.rules.judge(&before, &mut scratch.input);
+        let current = self.input.history.is_live(number);
+        let place = || format!("{} at revision {}", escape(before.kv.key), before.revision.revision);
+        let same = ours.value == theirs.value;
+        match judged.verdict {
+            Verdict::Reseal { from, to } => {
+                if (before.kv.before, before.kv.after) != (after.kv.before, after.kv.after) {
+                    part.note(format!("{}: more than the value differs", place()));
+                    return Ok(());
+                }
+                let plain = if from == State::Plain { before.kv.value } else { &scratch.input };
+                match self.open_with(to, &after, &mut scratch.output) {
+                    Some(found) if found == plain => {
+                        part.values += 1;
+                        let allowed = to != State::Plain || self.allowed.plaintext;
+                        if !allowed {
+                            part.note(format!("{}: it became plaintext", place()));
+                        }
+                        part.found(judged.resource, to, current);
+                    }
+                    Some(_) => part.note(format!("{}: the plaintexts differ", place())),
+                    None => part.note(format!("{}: the key that writes now does not open it", place())),
+                }
+            }
+            Verdict::Stays(state) => {
+                part.values += u64::from(state != State::Plain);
+                part.found(judged.resource, state, current);
+                part.expect(same, || format!("{}: it changed without need", place()));
+            }
+            Verdict::Unreadable(why) => {
+                part.carried_over += 1;
+                part.expect(same, || format!("{}: it changed, and cannot be opened", place()));
+                part.expect(self.allowed.unreadable, || format!("{}: {why}", place()));
+            }
+            Verdict::Empty | Verdict::Foreign { .. } => {
+                part.expect(same, || format!("{}: it changed without need", place()));
+            }
+            Verdict::Kms(_) => part.note(format!("{}: a KMS plugin would have to seal it", place())),
+        }
+        Ok(())
+    }
+
+    /// Opens a value of the output with the one key that writes it now.
+    fn open_with<'s>(&self, state: State, record: &Record<'s>, out: &'s mut Vec<u8>) -> Option<&'s [u8]> {
+        match state {
+            State::Plain => Some(record.kv.value),
+            State::Key(number) => {
+                let key = self.rules.keyring().keys().get(usize::from(number))?;
+                let payload = record.kv.value.strip_prefix(key.prefix())?;
+                key.open(payload, record.kv.key, out).ok()?;
+                Some(out)
+            }
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, ours: &Entry<'_>, theirs: &Entry<'_>, covered: bool) {
+        for (sums, entry) in [(&mut self.input, ours), (&mut self.output, theirs)] {
+            sums.0.entry(entry);
+            if covered {
+                sums.1.entry(entry);
+            }
+        }
+    }
+
+    fn append(&mut self, other: &Self) {
+        for (mine, next) in [(&mut self.input, &other.input), (&mut self.output, &other.output)] {
+            mine.0.append(&next.0);
+            mine.1.append(&next.1);
+        }
+    }
+}
+
+impl Verified {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn proven(&self) -> bool {
+        self.differences.is_empty() && self.hashes.is_some() && self.trailer.is_some()
+    }
+
+    fn note(&mut self, difference: String) {
+        if self.differences.len() < LISTED {
+            self.differences.push(difference);
+        }
+    }
+
+    fn expect(&mut self, holds: bool, difference: impl FnOnce() -> String) {
+        if !holds {
+            self.note(difference());
+        }
+    }
+
+    fn found(&mut self, resource: Option<crate::kube::GroupResource>, state: State, current: bool) {
+        if let Some(resource) = resource {
+            if state != State::Plain {
+                self.under_write_key.add(current);
+            }
+            self.sealed.add(resource, state, current);
+        }
+    }
+
+    fn same_entries(&mut self, ours: &Bucket<'_>, theirs: &Bucket<'_>) -> Result<(), Defect> {
+        for (ours, theirs) in ours.entries().zip(theirs.entries()) {
+            let (ours, theirs) = (ours?, theirs?);
+            self.records += 1;
+            // A nested bucket's value is the place of its pages.
+            let same = ours.key == theirs.key
+                && ours.flags == theirs.flags
+                && (ours.is_bucket() || ours.value == theirs.value);
+            self.expect(same, || format!("the entry {} of another bucket differs", escape(ours.key)));
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.records += other.records;
+        self.values += other.values;
+        self.sealed.merge(other.sealed);
+        self.under_write_key.merge(other.under_write_key);
+        self.carried_over += other.carried_over;
+        self.sums.append(&other.sums);
+        for difference in other.differences {
+            self.note(difference);
+        }
+    }
+}

@@ -222,8 +222,7 @@ impl<'a> Walk<'_, 'a> {
         while let Some((id, by, separator)) = next.take() {
             if let Some(page) = self.reach(id, by) {
                 if let Some((key, index)) = separator
-                    && page.header.count > 0
-                    && page.first_key() != Ok(key)
+                    && page.first_key().is_ok_and(|first| first != key)
                 {
                     self.note(Defect::Separator { page: by, index, child: id });
                 }

@@ -4,7 +4,7 @@
 //! Source: etcd `etcdutl/snapshot/v3_snapshot.go`.
 
 use super::Error;
-use crate::bolt::Database;
+use crate::bolt::{Database, Defect, MetaDefect};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -36,6 +36,9 @@ impl<'a> Snapshot<'a> {
             && let Some((file, trailer)) = bytes.split_last_chunk::<TRAILER>()
         {
             return Ok(Self { file, trailer: Some(*trailer) });
+        }
+        if no_bbolt(bytes) {
+            return Err(Error::NotASnapshot { what: "no bbolt file" });
         }
         if !skip_hash_check {
             return Err(Error::MissingTrailer { bytes: length });
@@ -74,6 +77,18 @@ impl<'a> Snapshot<'a> {
             _ => Ok(Some(found)),
         }
     }
+}
+
+/// Whether the file has no trace of a bbolt meta.
+fn no_bbolt(bytes: &[u8]) -> bool {
+    matches!(
+        Database::open(bytes),
+        Err(Defect::TooShort { .. }
+            | Defect::NoValidMeta {
+                first: MetaDefect::Magic(_),
+                second: MetaDefect::Magic(_) | MetaDefect::Truncated,
+            })
+    )
 }
 
 /// Names files people give by mistake.
@@ -130,9 +145,17 @@ mod tests {
 
     #[test]
     fn a_raw_database_needs_skip_hash_check() {
-        let raw = [7; 4096];
-        assert_eq!(Snapshot::open(&raw, false).unwrap_err(), Error::MissingTrailer { bytes: 4096 });
+        let raw = crate::bolt::writer::metas(4096, 2, 0, 2, 1);
+        assert_eq!(Snapshot::open(&raw, false).unwrap_err(), Error::MissingTrailer { bytes: 8192 });
         assert_eq!(Snapshot::open(&raw, true).unwrap().trailer, None);
+    }
+
+    #[test]
+    fn text_is_no_snapshot() {
+        for skip in [false, true] {
+            let refused = Snapshot::open(&[b'x'; 100_000], skip).unwrap_err();
+            assert_eq!(refused, Error::NotASnapshot { what: "no bbolt file" });
+        }
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! Promise: values sealed by others open, to the byte.
+
+mod support;
+
+use etcd_rekey::kube::{KeyPath, Keyring, Provider};
+use serde_json::Value;
+use std::sync::Arc;
+use support::opener;
+
+fn bytes(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn the_known_answers_of_each_provider_open_and_are_sealed_alike() {
+    let vectors: Value = serde_json::from_str(include_str!("vectors/kube-values.json")).unwrap();
+    let etcd_key = vectors["etcd_key"].as_str().unwrap().as_bytes();
+    let path = KeyPath::parse("/registry/", etcd_key).unwrap();
+    let secret: [u8; 32] = bytes(&vectors["key32_hex"]).try_into().unwrap();
+    let plain = bytes(&vectors["plaintext_hex"]);
+    for provider in Provider::ALL {
+        let sealing = etcd_rekey::kube::SealingKey::new(provider, "key1", zeroize::Zeroizing::new(secret.to_vec()));
+        let sealing = Arc::new(sealing.unwrap());
+        let value = bytes(&vectors[provider.name()]);
+        let mut ring = Keyring::default();
+        ring.add(&sealing);
+        let mut out = Vec::new();
+        assert_eq!(ring.open(&value, etcd_key, &path, &mut out), Ok(0), "{provider}");
+        assert_eq!(out, plain, "{provider}");
+
+        // Sealed again with the vector's own nonce, it is the vector.
+        let at = sealing.prefix().len();
+        let nonce = value[at..at + provider.nonce_len()].to_vec();
+        let mut sealed = Vec::new();
+        let start = sealing.place(&mut sealed, &nonce, &plain).unwrap();
+        sealing.seal(vec![(&mut sealed[start..], etcd_key)]).unwrap();
+        assert_eq!(sealed, value, "{provider}");
+        assert_eq!(opener::open(provider.name(), "key1", &secret, etcd_key, &sealed), Some(plain.clone()));
+    }
+}
+
+#[test]
+fn an_aligned_cbc_plaintext_has_a_whole_block_of_padding() {
+    let vectors: Value = serde_json::from_str(include_str!("vectors/kube-values.json")).unwrap();
+    let value = bytes(&vectors["aescbc_aligned"]);
+    let payload = value.strip_prefix(b"k8s:enc:aescbc:v1:key1:").unwrap();
+    let cipher = etcd_rekey::kube::aescbc::AesCbc::new(&bytes(&vectors["key32_hex"])).unwrap();
+    let mut out = Vec::new();
+    cipher.open(payload, &mut out).unwrap();
+    assert_eq!(out, bytes(&vectors["aescbc_aligned_len32_plain_hex"]));
+}

@@ -155,7 +155,11 @@ impl Objects {
     }
 
     /// The length of [`Objects::record`], which depends on little.
-    fn length(&self, number: u64, known: &mut std::collections::HashMap<(bool, usize), usize>) -> Result<usize, Failure> {
+    fn length(
+        &self,
+        number: u64,
+        known: &mut std::collections::HashMap<(bool, usize), usize>,
+    ) -> Result<usize, Failure> {
         let (configmap, _, version) = self.what(number);
         let revision = number + 2;
         let varints: usize = [revision - (version - 1) * self.args.secrets, revision, version]
@@ -275,7 +279,8 @@ fn write(objects: &Objects) -> Result<(), Failure> {
         }
     }
     page.clear();
-    let leaf = root.levels[0].first().filter(|_| root.levels.len() == 1).ok_or("the root is more than a page")?;
+    let leaf =
+        root.levels[0].first().filter(|_| root.levels.len() == 1).ok_or("the root is more than a page")?;
     writer::leaf_headers(&mut page, leaf, values.iter().map(|(name, value)| (1, name.len(), value.len())));
     for (name, value) in &values {
         page.extend(*name);

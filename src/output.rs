@@ -150,7 +150,9 @@ impl Disk for SystemDisk {
         }
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // File systems that do not know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if std::fs::symlink_metadata(to).is_err() => std::fs::rename(from, to),
+            Err(Errno::INVAL | Errno::NOSYS) if std::fs::symlink_metadata(to).is_err() => {
+                std::fs::rename(from, to)
+            }
             Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
             result => Ok(result?),
         }
@@ -204,7 +206,8 @@ impl<'d> Output<'d> {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
+        getrandom::fill(&mut random)
+            .map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
         let temporary = directory.join(format!(".{name}.{}.tmp", crate::etcd::snapshot::hex(&random)));
         let file = disk.create(&temporary).map_err(io("creating a temporary file beside it"))?;
         Ok(Self {
@@ -300,8 +303,11 @@ fn allowed(path: &Path, input: &File, replace: bool) -> Result<PathBuf, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(directory),
         Err(source) => Err(Error::Io { path: path.to_owned(), step: "looking at it", source }),
         Ok(link) => {
-            let of_input =
-                input.metadata().map_err(|source| Error::Io { path: path.to_owned(), step: "looking at the input", source })?;
+            let of_input = input.metadata().map_err(|source| Error::Io {
+                path: path.to_owned(),
+                step: "looking at the input",
+                source,
+            })?;
             let same = |m: &std::fs::Metadata| m.dev() == of_input.dev() && m.ino() == of_input.ino();
             if same(&link) || std::fs::metadata(path).is_ok_and(|target| same(&target)) {
                 return Err(Error::SameFile { path: path.to_owned() });

@@ -9,10 +9,10 @@ mod support;
 
 use etcd_rekey::bolt::meta::{META_SIZE, Meta};
 use etcd_rekey::bolt::page::{BRANCH, FREELIST, HEADER, LEAF};
+use etcd_rekey::kube::Provider;
 use support::builder::{Builder, key, with_trailer};
 use support::program::{Bench, run, text};
 use support::{config, fixture};
-use etcd_rekey::kube::Provider;
 
 const PAGE: usize = 4096;
 
@@ -54,7 +54,8 @@ impl File {
         for i in 0..count {
             let element = root + HEADER + 16 * i;
             let field = |n: usize| {
-                usize::try_from(u32::from_le_bytes(self.0[element + n..element + n + 4].try_into().unwrap())).unwrap()
+                usize::try_from(u32::from_le_bytes(self.0[element + n..element + n + 4].try_into().unwrap()))
+                    .unwrap()
             };
             let at = element + field(4);
             if &self.0[at..at + field(8)] == needle {
@@ -81,7 +82,8 @@ fn refused(what: &str, file: &[u8], kind: &str) {
     assert_eq!(std::fs::read(&input).unwrap(), file);
     let checked = run(&["check", text(&input), "-w", "json"]).expect(3).json();
     assert_eq!(checked["ok"], false, "{what}");
-    let kinds: Vec<_> = checked["errors"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> =
+        checked["errors"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
     assert!(kinds.contains(&kind), "{what}: {kinds:?}");
 }
 
@@ -169,7 +171,11 @@ fn pages() {
     broken("page number", "page-number", leaf(|file, leaf| file.0[leaf] ^= 1));
     broken("flags 0x12", "page-flags", leaf(|file, leaf| file.0[leaf + 8] = 0x12));
     broken("flags of a free list", "page-kind", leaf(|file, leaf| file.put(leaf + 8, &FREELIST.to_le_bytes())));
-    broken("count 60000", "element-out-of-bounds", leaf(|file, leaf| file.put(leaf + 10, &60000u16.to_le_bytes())));
+    broken(
+        "count 60000",
+        "element-out-of-bounds",
+        leaf(|file, leaf| file.put(leaf + 10, &60000u16.to_le_bytes())),
+    );
     broken("count 0", "empty-page", leaf(|file, leaf| file.put(leaf + 10, &[0, 0])));
     broken("overflow 0xffffffff", "overflow-out-of-bounds", leaf(|file, leaf| file.put(leaf + 12, &[0xff; 4])));
     for (field, name) in [(4, "pos"), (8, "ksize"), (12, "vsize")] {
@@ -182,18 +188,26 @@ fn pages() {
     }
     // The first key is the separator above it, so that is what is noticed too.
     broken("ksize 0", "separator", leaf(|file, leaf| file.put(leaf + HEADER + 8, &[0; 4])));
-    broken("ksize 0, second element", "empty-key", leaf(|file, leaf| file.put(leaf + HEADER + 16 + 8, &[0; 4])));
+    broken(
+        "ksize 0, second element",
+        "empty-key",
+        leaf(|file, leaf| file.put(leaf + HEADER + 16 + 8, &[0; 4])),
+    );
     broken("element flags", "element-flags", leaf(|file, leaf| file.0[leaf + HEADER] = 2));
-    broken("two keys swapped", "key-order", leaf(|file, leaf| {
-        let (first, second) = (leaf + HEADER + 16, leaf + HEADER + 32);
-        let pos = |file: &File, at: usize| {
-            usize::try_from(u32::from_le_bytes(file.0[at + 4..at + 8].try_into().unwrap())).unwrap()
-        };
-        let (a, b) = (first + pos(file, first), second + pos(file, second));
-        for i in 0..17 {
-            file.0.swap(a + i, b + i);
-        }
-    }));
+    broken(
+        "two keys swapped",
+        "key-order",
+        leaf(|file, leaf| {
+            let (first, second) = (leaf + HEADER + 16, leaf + HEADER + 32);
+            let pos = |file: &File, at: usize| {
+                usize::try_from(u32::from_le_bytes(file.0[at + 4..at + 8].try_into().unwrap())).unwrap()
+            };
+            let (a, b) = (first + pos(file, first), second + pos(file, second));
+            for i in 0..17 {
+                file.0.swap(a + i, b + i);
+            }
+        }),
+    );
 }
 
 #[test]
@@ -215,7 +229,8 @@ fn branches() {
     broken("a separator that is not the child's first key", "separator", |file| {
         let (branch, _) = file.branch_and_leaf();
         let element = branch + HEADER + 16;
-        let pos = usize::try_from(u32::from_le_bytes(file.0[element..element + 4].try_into().unwrap())).unwrap();
+        let pos =
+            usize::try_from(u32::from_le_bytes(file.0[element..element + 4].try_into().unwrap())).unwrap();
         // The last byte of the sub revision: still in order, and below the key.
         file.0[element + pos + 7] -= 1;
     });
@@ -247,8 +262,10 @@ fn branches() {
     broken("an inline page of another kind", "inline-page", |file| {
         let root = usize::try_from(file.meta().root).unwrap() * PAGE;
         let element = root + HEADER;
-        let pos = usize::try_from(u32::from_le_bytes(file.0[element + 4..element + 8].try_into().unwrap())).unwrap();
-        let ksize = usize::try_from(u32::from_le_bytes(file.0[element + 8..element + 12].try_into().unwrap())).unwrap();
+        let pos =
+            usize::try_from(u32::from_le_bytes(file.0[element + 4..element + 8].try_into().unwrap())).unwrap();
+        let ksize =
+            usize::try_from(u32::from_le_bytes(file.0[element + 8..element + 12].try_into().unwrap())).unwrap();
         let inline = element + pos + ksize + 16;
         file.put(inline + 8, &BRANCH.to_le_bytes());
     });
@@ -275,7 +292,9 @@ fn freelists() {
     let bench = Bench::new();
     let good = bench.file("good.db", with_trailer(&good));
     run(&["check", text(&good)]).expect(0);
-    with("count beyond the page", "freelist-count", |file, at| file[at + 10..at + 12].copy_from_slice(&[0, 0x10]));
+    with("count beyond the page", "freelist-count", |file, at| {
+        file[at + 10..at + 12].copy_from_slice(&[0, 0x10])
+    });
     with("huge count", "freelist-count", |file, at| {
         file[at + 10..at + 12].fill(0xff);
         file[at + 16..at + 24].fill(0xff);

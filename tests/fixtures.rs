@@ -52,7 +52,8 @@ fn every_revision_of_every_fixture_has_its_plaintext_under_each_providers_fresh_
                 assert_eq!(expected["key"].as_str().unwrap().as_bytes(), kv.key, "{name}");
                 let Some(plain) = expected["plain_sha256"].as_str() else { return };
                 // What the fixture's configuration names, its output seals.
-                let target = expected["stale"].is_boolean() && expected["gr"].is_string() && is_target(name, expected);
+                let target =
+                    expected["stale"].is_boolean() && expected["gr"].is_string() && is_target(name, expected);
                 if target {
                     let opened = opener::open(provider, "fresh:key", &[0x42; 32], kv.key, kv.value);
                     let opened = opened.unwrap_or_else(|| panic!("{name} {provider} {expected}"));
@@ -114,7 +115,11 @@ fn the_hashes_of_every_fixture_are_those_etcd_printed() {
         assert_eq!(status["revision"], printed["revision"], "{name}");
         assert_eq!(status["keys"], printed["totalKey"], "{name}");
         assert_eq!(status["bytes"], printed["totalSize"], "{name}");
-        assert_eq!(status["storageVersion"].as_str().unwrap_or(""), printed["version"].as_str().unwrap(), "{name}");
+        assert_eq!(
+            status["storageVersion"].as_str().unwrap_or(""),
+            printed["version"].as_str().unwrap(),
+            "{name}"
+        );
         assert_eq!(status["hashKV"], manifest["endpoint_hashkv"][0]["HashKV"]["hash"], "{name}");
         assert_eq!(status["hashKV"], manifest["etcdutl37_hashkv"]["hash"], "{name}");
     }
@@ -204,6 +209,7 @@ fn a_k3s_snapshot_is_refused_with_the_reason() {
     assert_eq!(refused["error"]["kind"], "k3s-record");
     assert!(refused["error"]["message"].as_str().unwrap().contains("/bootstrap/"));
     assert_eq!(bench.names(), ["new.yaml"]);
-    let status = run(&["status", text(&input), "--encryption-config", text(&own), "-w", "json"]).expect(0).json();
+    let status =
+        run(&["status", text(&input), "--encryption-config", text(&own), "-w", "json"]).expect(0).json();
     assert_eq!(status["unreadable"].as_array().unwrap().len(), 0);
 }

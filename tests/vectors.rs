@@ -20,7 +20,8 @@ fn the_known_answers_of_each_provider_open_and_are_sealed_alike() {
     let secret: [u8; 32] = bytes(&vectors["key32_hex"]).try_into().unwrap();
     let plain = bytes(&vectors["plaintext_hex"]);
     for provider in Provider::ALL {
-        let sealing = etcd_rekey::kube::SealingKey::new(provider, "key1", zeroize::Zeroizing::new(secret.to_vec()));
+        let sealing =
+            etcd_rekey::kube::SealingKey::new(provider, "key1", zeroize::Zeroizing::new(secret.to_vec()));
         let sealing = Arc::new(sealing.unwrap());
         let value = bytes(&vectors[provider.name()]);
         let mut ring = Keyring::default();

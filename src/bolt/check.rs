@@ -154,8 +154,14 @@ impl<'a> Walk<'_, 'a> {
 
     fn buckets(&mut self) {
         let meta = *self.db.meta();
-        let root =
-            Bucket { name: b"", parent: None, depth: 0, sequence: meta.sequence, leaves: Vec::new(), entries: 0 };
+        let root = Bucket {
+            name: b"",
+            parent: None,
+            depth: 0,
+            sequence: meta.sequence,
+            leaves: Vec::new(),
+            entries: 0,
+        };
         let mut found = VecDeque::new();
         self.tree(root, meta.root, 0, &mut found);
         while let Some((parent, bucket)) = found.pop_front() {
@@ -166,12 +172,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn nested(
-        &mut self,
-        parent: usize,
-        found: &Found<'a>,
-        queue: &mut VecDeque<(usize, Found<'a>)>,
-    ) {
+    fn nested(&mut self, parent: usize, found: &Found<'a>, queue: &mut VecDeque<(usize, Found<'a>)>) {
         let depth = self.survey.buckets.get(parent).map_or(0, |bucket| bucket.depth) + 1;
         if depth > MAX_DEPTH {
             return self.note(Defect::NestedTooDeep { page: found.page, limit: MAX_DEPTH });
@@ -207,13 +208,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// Walks the tree of one bucket in key order and adds the bucket to the
     /// list. A page with a defect is left out, with what hangs below it.
-    fn tree(
-        &mut self,
-        mut bucket: Bucket<'a>,
-        root: u64,
-        by: u64,
-        queue: &mut VecDeque<(usize, Found<'a>)>,
-    ) {
+    fn tree(&mut self, mut bucket: Bucket<'a>, root: u64, by: u64, queue: &mut VecDeque<(usize, Found<'a>)>) {
         let number = self.survey.buckets.len();
         let mut path: Vec<Step<'a>> = Vec::new();
         let mut leaf_depth = None;

@@ -16,8 +16,7 @@ pub fn metas(page_size: usize, root: u64, sequence: u64, high_water_mark: u64, t
     let txid = txid.max(1);
     let page_bytes = u32::try_from(page_size).unwrap_or(u32::MAX);
     for (id, txid) in [(0, txid), (1, txid - 1)] {
-        let meta =
-            Meta { page_size: page_bytes, root, sequence, freelist: NO_FREELIST, high_water_mark, txid };
+        let meta = Meta { page_size: page_bytes, root, sequence, freelist: NO_FREELIST, high_water_mark, txid };
         let encoded = meta.encode(id);
         let at = if id == 0 { 0 } else { page_size };
         out[at..at + encoded.len()].copy_from_slice(&encoded);

@@ -17,10 +17,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a snapshot with every value under the first key of a configuration
-    #[command(after_help = "Example:\n  etcd-rekey reencrypt snapshot.db --encryption-config new.yaml \\\n      --decryption-config old.yaml -o rekeyed.db")]
+    #[command(
+        after_help = "Example:\n  etcd-rekey reencrypt snapshot.db --encryption-config new.yaml \\\n      --decryption-config old.yaml -o rekeyed.db"
+    )]
     Reencrypt(Reencrypt),
     /// Prove that a snapshot holds what another one holds, under the key that writes now
-    #[command(after_help = "Example:\n  etcd-rekey verify rekeyed.db --against snapshot.db \\\n      --encryption-config new.yaml --decryption-config old.yaml")]
+    #[command(
+        after_help = "Example:\n  etcd-rekey verify rekeyed.db --against snapshot.db \\\n      --encryption-config new.yaml --decryption-config old.yaml"
+    )]
     Verify(Verify),
     /// Check trailer and structure, more strictly than bbolt does
     #[command(after_help = "Example:\n  etcd-rekey check snapshot.db")]
@@ -32,7 +36,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  etcd-rekey list snapshot.db --resource secrets")]
     List(List),
     /// Show one object of a snapshot; its content only with --reveal
-    #[command(after_help = "Example:\n  etcd-rekey get snapshot.db default/my-secret --encryption-config enc.yaml --reveal")]
+    #[command(
+        after_help = "Example:\n  etcd-rekey get snapshot.db default/my-secret --encryption-config enc.yaml --reveal"
+    )]
     Get(Get),
 }
 

@@ -63,7 +63,9 @@ impl From<&rekey::Error> for Exit {
             Error::Output(
                 output::Error::Exists { .. } | output::Error::SameFile { .. } | output::Error::NoName { .. },
             ) => Self::Usage,
-            Error::Open { .. } | Error::Output(_) | Error::ReadBack { .. } | Error::InputChanged { .. } => Self::Io,
+            Error::Open { .. } | Error::Output(_) | Error::ReadBack { .. } | Error::InputChanged { .. } => {
+                Self::Io
+            }
             Error::Verification { .. } => Self::Verification,
             Error::Random(_) | Error::Threads(_) => Self::Unexpected,
             Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),

@@ -25,7 +25,13 @@ pub fn run(args: &Get) -> Exit {
     let how = args.common.write_out;
     match find(args) {
         Err(error) => write_out::error(&error, how),
-        Ok(None) => complain(how, "not-found", &format!("no object {} there", escape(args.key.as_bytes())), "see `etcd-rekey list`", Exit::Usage),
+        Ok(None) => complain(
+            how,
+            "not-found",
+            &format!("no object {} there", escape(args.key.as_bytes())),
+            "see `etcd-rekey list`",
+            Exit::Usage,
+        ),
         Ok(Some(found)) => print(args, &found),
     }
 }
@@ -76,7 +82,13 @@ fn print(args: &Get, found: &Found) -> Exit {
     if args.reveal
         && let Err(why) = &found.plain
     {
-        return complain(how, "unreadable", why, "give the configuration with its key as --encryption-config", Exit::Keys);
+        return complain(
+            how,
+            "unreadable",
+            why,
+            "give the configuration with its key as --encryption-config",
+            Exit::Keys,
+        );
     }
     if how == WriteOut::Json {
         let mut about = found.about.clone();

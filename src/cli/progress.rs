@@ -89,7 +89,9 @@ impl Progress for Shown {
                     "{{msg}} [{{bar:32}}] {{human_pos}}/{{human_len}} {} {{per_sec}} eta {{eta}}",
                     self.unit
                 );
-                bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_style(
+                    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+                );
                 bar.set_message(phase.name());
                 state.bar = Some(bar);
             }

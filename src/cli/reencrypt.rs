@@ -48,7 +48,11 @@ fn text(report: &Report, args: &Reencrypt, boxed: bool) -> String {
     let unit = if report.only_secrets { "secrets" } else { "values" };
     let verb = if report.dry_run { "would reencrypt" } else { "reencrypted" };
     if report.rewritten + report.rewritten_old == 0 {
-        let _ = writeln!(out, "nothing to reencrypt: all {} values are under the right key already", report.unchanged);
+        let _ = writeln!(
+            out,
+            "nothing to reencrypt: all {} values are under the right key already",
+            report.unchanged
+        );
     } else {
         let _ = writeln!(
             out,
@@ -56,7 +60,9 @@ fn text(report: &Report, args: &Reencrypt, boxed: bool) -> String {
             report.rewritten, report.rewritten_old, report.unchanged
         );
     }
-    let seal = |seal: &crate::rekey::report::SealReport| format!("{} {}", seal.provider, seal.key).trim_end().to_owned();
+    let seal = |seal: &crate::rekey::report::SealReport| {
+        format!("{} {}", seal.provider, seal.key).trim_end().to_owned()
+    };
     let rows: Vec<_> = report
         .values
         .iter()
@@ -90,7 +96,8 @@ fn text(report: &Report, args: &Reencrypt, boxed: bool) -> String {
     }
     match &report.output {
         None => {
-            let _ = writeln!(out, "nothing was written; the output would be {} bytes long", report.output_bytes);
+            let _ =
+                writeln!(out, "nothing was written; the output would be {} bytes long", report.output_bytes);
         }
         Some(output) => {
             if report.verified {

@@ -4,11 +4,11 @@ use super::args::{Status, WriteOut};
 use super::{Exit, inputs, signals, write_out};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::{Checksum, RevisionKey, status_hash};
+use crate::rekey::Error;
 use crate::rekey::inventory::Inventory;
 use crate::rekey::residue::{self, Residue};
 use crate::rekey::source::{SnapshotFile, Source};
 use crate::rekey::verify::Hashes;
-use crate::rekey::Error;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -51,7 +51,13 @@ fn hashes(file: &SnapshotFile, source: &Source<'_>) -> Result<Hashes, Error> {
     Ok(Hashes { status, kv: hash_kv(&covered) })
 }
 
-fn as_json(source: &Source<'_>, inventory: &Inventory, residue: Residue, hashes: Hashes, trailer: &str) -> Value {
+fn as_json(
+    source: &Source<'_>,
+    inventory: &Inventory,
+    residue: Residue,
+    hashes: Hashes,
+    trailer: &str,
+) -> Value {
     let history = &source.history;
     let values: Vec<_> = inventory
         .values

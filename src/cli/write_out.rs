@@ -37,7 +37,8 @@ pub fn table<const N: usize>(boxed: bool, header: [&str; N], rows: &[[String; N]
         table.add_row(row);
     }
     let drawn = table.to_string();
-    let lines = drawn.lines().map(|line| if boxed { line } else { line.strip_prefix(' ').unwrap_or(line).trim_end() });
+    let lines =
+        drawn.lines().map(|line| if boxed { line } else { line.strip_prefix(' ').unwrap_or(line).trim_end() });
     lines.fold(String::new(), |out, line| out + line + "\n")
 }
 

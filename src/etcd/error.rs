@@ -60,7 +60,10 @@ impl Error {
             Self::Structure(Defect::BigEndian) => {
                 "use it on a machine of the kind it was made on; this tool reads little-endian files"
             }
-            Self::Structure(_) | Self::RevisionKey { .. } | Self::Record { .. } | Self::CompactRevision { .. } => {
+            Self::Structure(_)
+            | Self::RevisionKey { .. }
+            | Self::Record { .. }
+            | Self::CompactRevision { .. } => {
                 "the snapshot is corrupt: take another one, from another member if need be"
             }
         }

@@ -132,7 +132,9 @@ mod tests {
         assert_eq!(hash_kv(&Checksum::default()), 1_084_519_789);
         // put("test-key", "test-value", lease 1) at revision 2.
         let mut covered = Checksum::default();
-        covered.update(&RevisionKey { revision: crate::etcd::Revision { main: 2, sub: 0 }, tombstone: false }.encode());
+        covered.update(
+            &RevisionKey { revision: crate::etcd::Revision { main: 2, sub: 0 }, tombstone: false }.encode(),
+        );
         covered.update(b"\x0a\x08test-key\x10\x02\x18\x02\x20\x01\x2a\x0atest-value\x30\x01");
         assert_eq!(hash_kv(&covered), 645_561_629);
     }

@@ -6,7 +6,9 @@
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
 use super::key::{NotOpened, replace};
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, InnerIvInit, KeyInit, consts::U16};
+use aes::cipher::{
+    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, InnerIvInit, KeyInit, consts::U16,
+};
 use aes::{Aes128, Aes192, Aes256};
 
 /// Bytes of a block, and of the IV.

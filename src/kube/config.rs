@@ -78,8 +78,7 @@ impl EncryptionConfiguration {
             if providers.is_empty() {
                 broken.push(format!("{at}.providers: Required value: at least one provider is required"));
             }
-            let names: Vec<GroupResource> =
-                names.iter().map(|name| GroupResource::parse(name)).collect();
+            let names: Vec<GroupResource> = names.iter().map(|name| GroupResource::parse(name)).collect();
             resource_names(&at, block.resources.as_deref().unwrap_or_default(), &names, &mut broken);
             let providers = providers
                 .iter()
@@ -104,7 +103,6 @@ impl EncryptionConfiguration {
             _ => &[],
         })
     }
-
 }
 
 /// Validates one list of resource names.
@@ -137,7 +135,8 @@ fn resource_names(at: &str, texts: &[String], names: &[GroupResource], broken: &
     }
     let all = GroupResource::new("*", "*");
     let overlap = names.iter().any(|name| {
-        name.resource == "*" && names.iter().any(|other| other != name && (*name == all || other.group == name.group))
+        name.resource == "*"
+            && names.iter().any(|other| other != name && (*name == all || other.group == name.group))
     });
     if overlap {
         broken.push(format!(
@@ -241,9 +240,15 @@ fn kms_plugin(
     if name.is_empty() {
         note("name", "Required value: name is a mandatory field for a provider");
     } else if v2 && name.contains(':') {
-        note("name", &format!("Invalid value: invalid KMS provider name {}, must not contain ':'", quoted(&name)));
+        note(
+            "name",
+            &format!("Invalid value: invalid KMS provider name {}, must not contain ':'", quoted(&name)),
+        );
     } else if v2 && !names.insert((api_version.clone(), name.clone())) {
-        note("name", &format!("Invalid value: duplicate KMS provider name {}, names must be unique", quoted(&name)));
+        note(
+            "name",
+            &format!("Invalid value: duplicate KMS provider name {}, names must be unique", quoted(&name)),
+        );
     }
     if kms.timeout.as_deref().is_some_and(|text| !positive_duration(text)) {
         note("timeout", "Invalid value: timeout should be a positive value");
@@ -368,13 +373,17 @@ mod tests {
     fn no_error_shows_a_key() {
         const SECRET: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
         for body in [
-            format!("resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: [{{name: a, secret: {SECRET}}}]}}}}]}}]"),
+            format!(
+                "resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: [{{name: a, secret: {SECRET}}}]}}}}]}}]"
+            ),
             format!("resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: {SECRET}}}}}]}}]"),
             format!("resources: [{{resources: [secrets], providers: [{{aescbc: {SECRET}}}]}}]"),
             format!("resources: [{{resources: [secrets], providers: [{{{SECRET}: {SECRET}}}]}}]"),
             format!("resources:\n- {SECRET}\n  : {SECRET}"),
             format!("{SECRET}"),
-            format!("resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: [{{name: a, secret: [{SECRET}]}}]}}}}]}}]"),
+            format!(
+                "resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: [{{name: a, secret: [{SECRET}]}}]}}}}]}}]"
+            ),
         ] {
             let found = format!("{0} {0:?}", parse(&body).err().unwrap());
             assert!(!found.contains("c2Vj"), "{found}");

@@ -190,7 +190,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SECRET: &[u8] = b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x3a\x0a\x1f\x0a\x07secret1\x12\x00\x1a\x07default\
+    const SECRET: &[u8] =
+        b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x3a\x0a\x1f\x0a\x07secret1\x12\x00\x1a\x07default\
         \x22\x00*\x03u-12\x008\x00\x12\x0f\x0a\x05mykey\x12\x06mydata\x1a\x06Opaque\x1a\x00\x22\x00";
 
     fn fits(plain: &[u8], key: &str) -> bool {

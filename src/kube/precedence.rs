@@ -69,14 +69,10 @@ impl Precedence {
     /// names it.
     #[must_use]
     pub fn providers(&self, resource: &GroupResource) -> Option<&[Element]> {
-        [
-            resource.clone(),
-            GroupResource::new(&resource.group, "*"),
-            GroupResource::new("*", "*"),
-        ]
-        .iter()
-        .find_map(|rule| self.rules.get(rule))
-        .map(Vec::as_slice)
+        [resource.clone(), GroupResource::new(&resource.group, "*"), GroupResource::new("*", "*")]
+            .iter()
+            .find_map(|rule| self.rules.get(rule))
+            .map(Vec::as_slice)
     }
 
     /// What seals new values of a resource: the first key of its first
@@ -107,9 +103,8 @@ mod tests {
     use super::*;
 
     fn precedence(blocks: &[(&str, &str)]) -> Result<Precedence, ConfigError> {
-        let mut yaml = String::from(
-            "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n",
-        );
+        let mut yaml =
+            String::from("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n");
         for (resources, name) in blocks {
             yaml += &format!(
                 "- resources: [{resources}]\n  providers: [{{aescbc: {{keys: [{{name: {name}, secret: AAAAAAAAAAAAAAAAAAAAAA==}}]}}}}]\n"

@@ -62,7 +62,10 @@ const SPECIAL_PATHS: [(&str, Builtin); 14] = [
     ("oauth/accesstokens", ("oauth.openshift.io", "oauthaccesstokens", "OAuthAccessToken")),
     ("oauth/authorizetokens", ("oauth.openshift.io", "oauthauthorizetokens", "OAuthAuthorizeToken")),
     ("oauth/clients", ("oauth.openshift.io", "oauthclients", "OAuthClient")),
-    ("oauth/clientauthorizations", ("oauth.openshift.io", "oauthclientauthorizations", "OAuthClientAuthorization")),
+    (
+        "oauth/clientauthorizations",
+        ("oauth.openshift.io", "oauthclientauthorizations", "OAuthClientAuthorization"),
+    ),
     ("useridentities", ("user.openshift.io", "identities", "Identity")),
     ("routes", ("route.openshift.io", "routes", "Route")),
 ];
@@ -178,8 +181,8 @@ impl<'k> KeyPath<'k> {
         let special = SPECIAL_PATHS
             .iter()
             .find_map(|(at, builtin)| Some((builtin, path.strip_prefix(at)?.strip_prefix('/')?)));
-        let builtin = special
-            .or_else(|| BUILTINS.iter().find(|(_, resource, _)| *resource == first).map(|b| (b, rest)));
+        let builtin =
+            special.or_else(|| BUILTINS.iter().find(|(_, resource, _)| *resource == first).map(|b| (b, rest)));
         let never_sealed = NEVER_SEALED.contains(&first);
         let (resource, group_known, kind, rest) = if never_sealed {
             (GroupResource::new("", "services"), true, None, rest)
@@ -244,7 +247,9 @@ mod tests {
 
     #[test]
     fn a_key_outside_the_prefix_names_nothing() {
-        for key in ["/registry", "/registryx/secrets/a/b", "/bootstrap/x", "compact_rev_key", "/registry/secrets/"] {
+        for key in
+            ["/registry", "/registryx/secrets/a/b", "/bootstrap/x", "compact_rev_key", "/registry/secrets/"]
+        {
             assert_eq!(KeyPath::parse("/registry/", key.as_bytes()), None, "{key}");
         }
         assert!(KeyPath::parse(&key_prefix("kubernetes.io"), b"/kubernetes.io/secrets/a/b").is_some());

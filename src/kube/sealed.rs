@@ -192,7 +192,8 @@ mod tests {
     use crate::kube::Provider;
     use zeroize::Zeroizing;
 
-    const PLAIN: &[u8] = b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x07\x0a\x05\x0a\x01s\x1a\x00\x1a\x00\x22\x00";
+    const PLAIN: &[u8] =
+        b"k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x07\x0a\x05\x0a\x01s\x1a\x00\x1a\x00\x22\x00";
     const ETCD_KEY: &[u8] = b"/registry/secrets/s";
 
     fn key(provider: Provider, name: &str, byte: u8) -> Arc<SealingKey> {
@@ -221,7 +222,12 @@ mod tests {
     #[test]
     fn colons_equal_names_and_names_that_begin_alike_all_open() {
         for provider in Provider::ALL {
-            let keys = [key(provider, "a", 1), key(provider, "a:b", 2), key(provider, "a:b", 3), key(provider, "a:", 4)];
+            let keys = [
+                key(provider, "a", 1),
+                key(provider, "a:b", 2),
+                key(provider, "a:b", 3),
+                key(provider, "a:", 4),
+            ];
             for (number, sealing) in keys.iter().enumerate() {
                 assert_eq!(open(&keys.each_ref(), &seal(sealing, PLAIN)), Ok(number), "{provider}");
             }

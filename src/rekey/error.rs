@@ -96,7 +96,9 @@ impl Error {
             Self::WouldBePlaintext { .. } => {
                 "name the resource in the new configuration with a key first; or, if plaintext is wanted, give --allow-plaintext"
             }
-            Self::KmsWriter { .. } => "give a configuration whose first provider is aescbc, aesgcm or secretbox",
+            Self::KmsWriter { .. } => {
+                "give a configuration whose first provider is aescbc, aesgcm or secretbox"
+            }
             Self::K3sRecord { .. } => {
                 "such a cluster reads its keys from this record at a restore, and this version does not rewrite it yet: rekeyed without it, the restored cluster could read no secret"
             }
@@ -105,7 +107,9 @@ impl Error {
             Self::Verification { .. } => {
                 "do not restore the output; run it again, and report this if it happens again"
             }
-            Self::InputChanged { .. } => "copy the snapshot to a place where nothing writes to it, and run it again",
+            Self::InputChanged { .. } => {
+                "copy the snapshot to a place where nothing writes to it, and run it again"
+            }
             Self::Random(_) | Self::Threads(_) => "see to the machine, and run it again",
             Self::Interrupted => "nothing was left behind: run it again",
         }

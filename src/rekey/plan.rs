@@ -3,7 +3,7 @@
 use super::error::{Error, UnreadableValue};
 use super::progress::Progress;
 use super::rules::{Rules, State, Verdict};
-use super::source::{Source, SnapshotFile};
+use super::source::{SnapshotFile, Source};
 use super::tally::{Count, Tally};
 use crate::bolt::Leaf;
 use crate::etcd::history::Record;
@@ -69,7 +69,8 @@ impl Changes {
     pub fn get(&self, entry: u64) -> Option<(Change, usize)> {
         let entry = usize::try_from(entry).ok()?;
         let (from, to) = *self.codes.get(entry)?;
-        let change = if from == COPY { Change::None } else { Change::Reseal { from: state(from), to: state(to) } };
+        let change =
+            if from == COPY { Change::None } else { Change::Reseal { from: state(from), to: state(to) } };
         Some((change, crate::bolt::page::index(*self.lengths.get(entry)?)))
     }
 }
@@ -174,9 +175,11 @@ impl Plan {
                 let bytes = if from == State::Plain { record.kv.value.len() } else { plain.len() };
                 let sealed = match to {
                     State::Plain => bytes,
-                    State::Key(number) => {
-                        rules.keyring().keys().get(usize::from(number)).map_or(bytes, |key| key.sealed_len(bytes))
-                    }
+                    State::Key(number) => rules
+                        .keyring()
+                        .keys()
+                        .get(usize::from(number))
+                        .map_or(bytes, |key| key.sealed_len(bytes)),
                 };
                 if to == State::Plain {
                     let named = (1, resource.to_string(), escape(record.kv.key));

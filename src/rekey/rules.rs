@@ -135,7 +135,8 @@ impl Rules {
             },
             _ => Verdict::Stays(state),
         };
-        let resource = if stays { GroupResource::new("", first_segment(kv.key, &self.prefix)) } else { resource };
+        let resource =
+            if stays { GroupResource::new("", first_segment(kv.key, &self.prefix)) } else { resource };
         Judged { resource: Some(resource), verdict }
     }
 
@@ -167,9 +168,7 @@ impl Rules {
 }
 
 /// The keys of all configurations, those of the first one first.
-fn keyring<'c>(
-    configs: impl IntoIterator<Item = &'c EncryptionConfiguration>,
-) -> Result<Keyring, ConfigError> {
+fn keyring<'c>(configs: impl IntoIterator<Item = &'c EncryptionConfiguration>) -> Result<Keyring, ConfigError> {
     let mut ring = Keyring::default();
     configs.into_iter().flat_map(EncryptionConfiguration::keys).for_each(|key| ring.add(key));
     if ring.keys().len() >= usize::from(u16::MAX) {

@@ -153,11 +153,9 @@ impl<'r> Run<'r> {
             return Err(Error::Unreadable { values, current: u64::try_from(current).unwrap_or(0) });
         }
         match &plan.to_plaintext {
-            Some((count, resource, first)) if !self.options.allow_plaintext => Err(Error::WouldBePlaintext {
-                count: *count,
-                resource: resource.clone(),
-                first: first.clone(),
-            }),
+            Some((count, resource, first)) if !self.options.allow_plaintext => {
+                Err(Error::WouldBePlaintext { count: *count, resource: resource.clone(), first: first.clone() })
+            }
             _ => Ok(()),
         }
     }

@@ -161,7 +161,8 @@ fn compare(
         let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
         Ok::<_, Error>(Hashes { status, kv: hash_kv(&covered) })
     };
-    verified.hashes = Some((hashes(input_file, input, sums.input)?, hashes(output_file, &output, sums.output)?));
+    verified.hashes =
+        Some((hashes(input_file, input, sums.input)?, hashes(output_file, &output, sums.output)?));
     Ok(verified)
 }
 

@@ -31,7 +31,8 @@ impl Default for Builder {
         for name in ["alarm", "auth", "cluster", "key", "lease", "members", "meta"] {
             buckets.insert(name.as_bytes().to_vec(), (0, Entries::new()));
         }
-        let mut made = Self { page_size: 4096, buckets, own_pages: false, free: Vec::new(), freelist: false, next: 2 };
+        let mut made =
+            Self { page_size: 4096, buckets, own_pages: false, free: Vec::new(), freelist: false, next: 2 };
         made.put("meta", b"consistent_index", &9u64.to_be_bytes());
         made
     }

@@ -81,7 +81,9 @@ pub fn config(blocks: &[&[&str]], provider: &str, name: &str, byte: u8) -> Strin
 /// The resources each block of a fixture's configuration is about.
 pub fn blocks(fixture: &str) -> &'static [&'static [&'static str]] {
     match fixture {
-        "kube-multi" => &[&["secrets"], &["configmaps"], &["events"], &["widgets.example.com"], &["*.apps"], &["*.*"]],
+        "kube-multi" => {
+            &[&["secrets"], &["configmaps"], &["events"], &["widgets.example.com"], &["*.apps"], &["*.*"]]
+        }
         "kube-aes128-192" => &[&["secrets"], &["configmaps"], &["widgets.example.com"], &["events"]],
         "kube-kms" => &[&["secrets"], &["configmaps"]],
         _ => &[&["secrets"]],

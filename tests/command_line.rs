@@ -1,0 +1,315 @@
+//! Promise: the command line does what its help says, ends with the documented
+//! code, and leaves nothing behind when it fails.
+
+mod support;
+
+use etcd_rekey::kube::Provider;
+use std::path::PathBuf;
+use support::builder::{Builder, key};
+use support::program::{Bench, Ran, command, run, text};
+use support::{config, fixture};
+
+const SECRETS: &[&[&str]] = &[&["secrets"]];
+
+struct Case {
+    bench: Bench,
+    input: PathBuf,
+    new: PathBuf,
+    old: PathBuf,
+}
+
+/// A snapshot of `secrets` secrets and the configurations to rekey it.
+fn case(secrets: usize) -> Case {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    for i in 0..secrets {
+        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
+    }
+    let input = bench.file("in.db", builder.snapshot());
+    let new = bench.file("new.yaml", config(SECRETS, "aescbc", "new", 2));
+    let old = bench.file("old.yaml", config(SECRETS, "aescbc", "old", 1));
+    Case { bench, input, new, old }
+}
+
+impl Case {
+    fn run(&self, more: &[&str]) -> Ran {
+        self.bench.reencrypt(&self.input, &self.new, Some(&self.old), more)
+    }
+
+    fn verify(&self, output: &str, more: &[&str]) -> Ran {
+        let output = self.bench.path(output);
+        let args = [
+            "verify",
+            text(&output),
+            "--against",
+            text(&self.input),
+            "--encryption-config",
+            text(&self.new),
+            "--decryption-config",
+            text(&self.old),
+        ];
+        run(&[&args[..], more].concat())
+    }
+}
+
+#[test]
+fn a_thousand_secrets_end_with_exactly_a_thousand() {
+    let case = case(1000);
+    let ran = case.run(&[]).expect(0);
+    let lines: Vec<&str> = ran.err.lines().collect();
+    let expected: Vec<String> = (1..=20).map(|i| format!("reencrypted {} secrets", i * 50)).collect();
+    assert_eq!(lines, expected);
+    let ran = case.run(&["--force", "--progress-every", "300"]).expect(0);
+    assert_eq!(
+        ran.err,
+        "reencrypted 300 secrets\nreencrypted 600 secrets\nreencrypted 900 secrets\nreencrypted 1000 secrets\n"
+    );
+    let ran = case.run(&["--force", "--progress", "none"]).expect(0);
+    assert_eq!(ran.err, "");
+    let ran = case.run(&["--force", "--progress", "json", "--progress-every", "1000"]).expect(0);
+    let events: Vec<serde_json::Value> =
+        ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let phases: Vec<_> = events.iter().filter_map(|event| event["phase"].as_str()).collect();
+    assert_eq!(phases, ["checking", "planning", "reencrypting", "making durable", "verifying"]);
+    assert!(events.iter().any(|event| event["reencrypted"] == 1000 && event["unit"] == "secrets"));
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_says_so() {
+    let case = case(30);
+    case.run(&[]).expect(0);
+    let once = case.bench.path("once.db");
+    std::fs::rename(case.bench.path("out.db"), &once).unwrap();
+    let again = case.bench.reencrypt(&once, &case.new, None, &[]).expect(0);
+    assert!(again.out.starts_with("nothing to reencrypt: all 30 values are under the right key already\n"));
+    assert_eq!(std::fs::read(case.bench.path("out.db")).unwrap(), std::fs::read(&once).unwrap());
+}
+
+#[test]
+fn thread_counts_do_not_change_the_result() {
+    let case = case(500);
+    for threads in ["1", "2", "16"] {
+        case.run(&["--force", "--threads", threads]).expect(0);
+        case.verify("out.db", &[]).expect(0);
+    }
+}
+
+#[test]
+fn an_existing_output_is_kept_without_force() {
+    let case = case(3);
+    case.bench.file("out.db", "precious");
+    let refused = case.run(&["-w", "json"]).expect(2).json();
+    assert_eq!(refused["error"]["kind"], "output-exists");
+    assert_eq!(std::fs::read(case.bench.path("out.db")).unwrap(), b"precious");
+    case.run(&["--force"]).expect(0);
+}
+
+#[test]
+fn the_input_is_never_the_output() {
+    let case = case(3);
+    let before = std::fs::read(&case.input).unwrap();
+    std::os::unix::fs::symlink("in.db", case.bench.path("soft.db")).unwrap();
+    std::fs::hard_link(&case.input, case.bench.path("hard.db")).unwrap();
+    for name in ["in.db", "soft.db", "hard.db", "../in.db"] {
+        let path = if name == "../in.db" {
+            std::fs::create_dir_all(case.bench.path("sub")).unwrap();
+            case.bench.path("sub/../in.db")
+        } else {
+            case.bench.path(name)
+        };
+        let refused = run(&[
+            "reencrypt",
+            text(&case.input),
+            "--encryption-config",
+            text(&case.new),
+            "--decryption-config",
+            text(&case.old),
+            "-o",
+            text(&path),
+            "--force",
+            "-w",
+            "json",
+        ]);
+        assert_eq!(refused.expect(2).json()["error"]["kind"], "same-file", "{name}");
+    }
+    assert_eq!(std::fs::read(&case.input).unwrap(), before);
+}
+
+#[test]
+fn a_dry_run_tells_and_writes_nothing() {
+    let case = case(30);
+    let before = case.bench.names();
+    let told = case.run(&["--dry-run", "-w", "json"]).expect(0).json();
+    assert_eq!((&told["dryRun"], &told["rewritten"], &told["output"]), (&true.into(), &30.into(), &().into()));
+    assert_eq!(case.bench.names(), before);
+    let written = case.run(&["-w", "json"]).expect(0).json();
+    assert_eq!(told["outputBytes"], written["output"]["bytes"]);
+    let bytes = std::fs::metadata(case.bench.path("out.db")).unwrap().len();
+    assert_eq!(told["outputBytes"], bytes);
+}
+
+#[test]
+fn io_errors_name_the_file_and_end_with_five() {
+    let case = case(3);
+    let nowhere = case.bench.path("no/such/dir/out.db");
+    let ran = run(&[
+        "reencrypt",
+        text(&case.input),
+        "--encryption-config",
+        text(&case.new),
+        "--decryption-config",
+        text(&case.old),
+        "-o",
+        text(&nowhere),
+    ]);
+    assert!(ran.expect(5).err.contains("no/such/dir/out.db"));
+    for args in [vec!["check", "no-such-file"], vec!["status", "/"], vec!["check", "/dev/null"]] {
+        assert!(run(&args).expect(5).err.contains(args[1]), "{args:?}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_four_and_no_key_shown() {
+    let case = case(3);
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";
+    for content in [
+        format!(
+            "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n- resources: [secrets]\n  providers:\n  - aescbc: {{keys: [{{name: a, secret: {secret}}}]}}\n"
+        ),
+        format!("kind: Secret\napiVersion: v1\ndata: {{a: {secret}}}\n"),
+        format!("{secret}: ]["),
+    ] {
+        let bad = case.bench.file("bad.yaml", content);
+        for how in ["simple", "json"] {
+            let ran = case.bench.reencrypt(&case.input, &bad, None, &["-w", how]).expect(4);
+            let printed = ran.out + &ran.err;
+            assert!(printed.contains("bad.yaml") && !printed.contains("c2Vj"), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn usage_errors_end_with_two() {
+    for args in [
+        &["reencrypt"][..],
+        &["nonsense"],
+        &["check", "a", "--nonsense"],
+        &["reencrypt", "a", "--threads", "-1"],
+    ] {
+        assert_eq!(run(args).code, 2, "{args:?}");
+    }
+    run(&["--help"]).expect(0);
+    run(&["--version"]).expect(0);
+}
+
+#[test]
+fn verify_proves_a_good_output_and_names_each_difference() {
+    let case = case(50);
+    case.run(&[]).expect(0);
+    let proven = case.verify("out.db", &["-w", "json"]).expect(0).json();
+    assert_eq!((&proven["verified"], &proven["values"]), (&true.into(), &50.into()));
+
+    // The input itself is no output: its values are under the old key, and it
+    // is no fresh file.
+    std::fs::copy(&case.input, case.bench.path("copy.db")).unwrap();
+    let refused = case.verify("copy.db", &["-w", "json"]).expect(6).json();
+    assert_eq!(refused["verified"], false);
+    assert!(refused["differences"][0].as_str().unwrap().contains("does not open"));
+
+    // Every byte of the output's pages, flipped, with the trailer right.
+    let good = std::fs::read(case.bench.path("out.db")).unwrap();
+    let file = &good[..good.len() - 32];
+    for at in (0..file.len()).step_by(97) {
+        let mut bad = file.to_vec();
+        bad[at] ^= 0x10;
+        case.bench.file("bad.db", support::builder::with_trailer(&bad));
+        let code = case.verify("bad.db", &["-w", "json"]).code;
+        // In a meta's flags no reader looks; everything else is noticed.
+        let meta_flags = [28, 4096 + 28].iter().any(|flags| (*flags..flags + 4).contains(&at));
+        assert!(matches!(code, 3 | 6) || meta_flags, "byte {at}: {code}");
+    }
+}
+
+#[test]
+fn get_shows_a_value_only_when_told() {
+    let case = case(3);
+    let old = ["--encryption-config", text(&case.old)];
+    let get = |more: &[&str]| run(&[&["get", text(&case.input), "default/s1"], &old[..], more].concat());
+    let hidden = get(&[]).expect(0);
+    assert!(hidden.out.contains("/registry/secrets/default/s1") && !hidden.out.contains("s3cr3t"));
+    assert!(!get(&["-w", "json"]).expect(0).out.contains("value"));
+    assert!(get(&["--reveal"]).expect(0).out.contains("s3cr3t"));
+    let json = get(&["--reveal", "-w", "json"]).expect(0).json();
+    assert_eq!(json["keyName"], "old");
+    let missing = run(&["get", text(&case.input), "default/none"]);
+    assert!(missing.expect(2).err.contains("no object default/none"));
+    let no_key = run(&["get", text(&case.input), "default/s1", "--reveal"]).expect(4);
+    assert!(no_key.err.contains("no key of this name"));
+}
+
+#[test]
+fn list_and_status_tell_what_seals_what() {
+    let case = case(5);
+    let list = run(&["list", text(&case.input), "--resource", "secrets", "-w", "json"]).expect(0).json();
+    assert_eq!(list["objects"].as_array().unwrap().len(), 5);
+    assert_eq!(list["objects"][0]["keyName"], "old");
+    let status = run(&["status", text(&case.input), "--encryption-config", text(&case.new), "-w", "json"]);
+    let status = status.expect(0).json();
+    assert_eq!(status["unreadable"].as_array().unwrap().len(), 5);
+    assert_eq!(status["snapshot"]["trailer"], "ok");
+    for how in ["simple", "table"] {
+        assert!(
+            run(&["status", text(&fixture("kube-multi", "snapshot.db")), "-w", how])
+                .expect(0)
+                .out
+                .contains("secretbox")
+        );
+    }
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let case = case(20_000);
+    let before = case.bench.names();
+    let mut interrupted = 0;
+    for (number, signal, code) in
+        [(0, "INT", 130), (1, "TERM", 143), (2, "HUP", 129)].into_iter().cycle().take(12)
+    {
+        let output = case.bench.path("out.db");
+        let mut child = command(&[
+            "reencrypt",
+            text(&case.input),
+            "--encryption-config",
+            text(&case.new),
+            "--decryption-config",
+            text(&case.old),
+            "-o",
+            text(&output),
+            "--progress",
+            "json",
+        ])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+        // The signal comes at another phase each time.
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+        for _ in 0..=number {
+            lines.next();
+        }
+        let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+        // Read on, so that the program is not held up by a full pipe.
+        lines.for_each(drop);
+        let ended = child.wait().unwrap().code();
+        if ended == Some(code) {
+            interrupted += 1;
+            assert_eq!(case.bench.names(), before);
+        } else {
+            // It was done before the signal reached it.
+            assert_eq!(ended, Some(0));
+            std::fs::remove_file(&output).unwrap();
+        }
+    }
+    assert!(interrupted > 0);
+}

@@ -1,0 +1,203 @@
+//! A rewritten snapshot is one that real etcds take for their own.
+//!
+//! Each promise is kept for etcd 3.4 and etcd 3.5: what the program wrote
+//! restores, hashes to what the program said, is read back over the network
+//! secret by secret, and the server on it lives on like any other: it writes,
+//! deletes, compares and swaps, compacts, defragments, restarts, and its next
+//! snapshot can be rewritten again.
+//!
+//! The etcds are those of `ETCD34_BIN` and `ETCD35_BIN`, which scripts/test sets.
+
+#[path = "real_etcd/client.rs"]
+mod client;
+#[path = "real_etcd/fixture.rs"]
+mod fixture;
+#[path = "real_etcd/key_space.rs"]
+mod key_space;
+#[path = "real_etcd/rekey.rs"]
+mod rekey;
+#[path = "real_etcd/release.rs"]
+mod release;
+#[path = "real_etcd/sealing.rs"]
+mod sealing;
+#[path = "real_etcd/secret.rs"]
+mod secret;
+#[path = "real_etcd/server.rs"]
+mod server;
+#[path = "real_etcd/writes.rs"]
+mod writes;
+
+use fixture::Fixture;
+use key_space::KeySpace;
+use rekey::{Rewritten, assert_readable, assert_sound, reencrypt, reencrypt_under, written};
+use release::{Release, json};
+use sealing::Key;
+use server::Server;
+use tempfile::TempDir;
+use writes::{fill, write_as_an_api_server_does};
+
+/// Makes the tests of a promise: one for each etcd and fixture.
+macro_rules! promise {
+    ($promise:ident: $($fixture:ident = $folder:literal),+) => {
+        mod $promise {
+            use super::{Release, $promise};
+            mod etcd34 {
+                $(#[test] fn $fixture() { super::$promise(super::Release::V34, $folder); })+
+            }
+            mod etcd35 {
+                $(#[test] fn $fixture() { super::$promise(super::Release::V35, $folder); })+
+            }
+        }
+    };
+    ($promise:ident) => {
+        promise! {
+            $promise:
+            // Values under two old keys, one of them long replaced.
+            kube_rotated = "kube-rotated",
+            // Pages of another size than those of the machine.
+            kube_page16k = "kube-page16k",
+            // Users, leases, a raised alarm, keys of another tenant.
+            kube_leases_auth_alarm = "kube-leases-auth-alarm",
+            // Written by etcd 3.4.
+            kube_etcd34 = "kube-etcd34"
+        }
+    };
+}
+
+promise!(it_restores_and_hashes_to_what_was_printed);
+
+fn it_restores_and_hashes_to_what_was_printed(release: Release, name: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_, output) = rewritten(name, &folder);
+    assert_status(release, &output);
+    let server = Server::restored(release, &folder.path().join("server"), &output.snapshot);
+    assert_eq!(server.hash_kv(output.revision), output.hash_kv, "HashKV of the running server");
+}
+
+promise!(every_secret_is_read_back_over_the_network);
+
+fn every_secret_is_read_back_over_the_network(release: Release, name: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (fixture, output) = rewritten(name, &folder);
+    let live = fixture.live();
+    assert_eq!(output.secrets, live.secrets().len() as u64, "secrets in the report");
+
+    let server = Server::restored(release, &folder.path().join("server"), &output.snapshot);
+    live.assert_held_by(&server, &output.key);
+    for old in fixture.superseded() {
+        let expected = old.expected.as_ref().expect("a superseded value");
+        expected.assert_is(&server.at(&old.key, old.revision.0), &output.key);
+    }
+}
+
+promise!(the_server_on_it_lives_on);
+
+fn the_server_on_it_lives_on(release: Release, name: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (fixture, output) = rewritten(name, &folder);
+    let mut server = Server::restored(release, &folder.path().join("server"), &output.snapshot);
+    // A restored alarm is still raised, and stops every write.
+    server.disarm();
+
+    let mut live = fixture.live();
+    write_as_an_api_server_does(&server, &mut live, &output.key);
+    live.assert_held_by(&server, &output.key);
+
+    let middle = fixture.middle();
+    server.compact(middle);
+    assert!(server.forgot(middle - 1), "revision {} is compacted", middle - 1);
+    server.defragment();
+    server.stop();
+    server.start();
+    live.assert_held_by(&server, &output.key);
+
+    let saved = folder.path().join("saved.db");
+    server.save(&saved);
+    drop(server);
+    assert_sound(&saved);
+    let old = written(&output.key, folder.path(), "old.yaml");
+    assert_readable(&saved, &old);
+
+    let again = folder.path().join("again");
+    std::fs::create_dir(&again).expect("a folder");
+    let again = reencrypt_under(&Key::named("key-2028"), &saved, &old, &again);
+    assert_holds(release, &folder, &again, &live);
+}
+
+promise!(users_leases_and_alarms_are_carried_over: kube = "kube-leases-auth-alarm");
+
+fn users_leases_and_alarms_are_carried_over(release: Release, name: &str) {
+    const NOSPACE: u64 = 1;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (_, output) = rewritten(name, &folder);
+    let server = Server::restored(release, &folder.path().join("server"), &output.snapshot);
+
+    // There are users and roles, but they were never switched on: no password is asked for.
+    assert_eq!(server.names("user"), ["root", "u1"]);
+    assert_eq!(server.names("role"), ["r1", "root"]);
+    let leased: Vec<_> = server.everything().into_iter().filter(|kv| kv.lease != 0).collect();
+    let names: Vec<&str> = leased.iter().map(|kv| kv.key.as_str()).collect();
+    let events = "/registry/events/default/";
+    assert_eq!(names, ["/other/tenant", &format!("{events}ev.core.1"), &format!("{events}ev.new.1")]);
+    for kv in leased {
+        assert_eq!(server.keys_of_lease(kv.lease), [kv.key]);
+    }
+    assert_eq!(server.alarms(), [NOSPACE]);
+    assert!(!server.etcdctl(&["put", "/refused"], b"no space").status.success());
+    server.disarm();
+    server.put("/accepted", b"space");
+}
+
+#[test]
+fn a_new_snapshot_of_etcd34_is_rewritten() {
+    a_new_snapshot_is_rewritten(Release::V34);
+}
+
+#[test]
+fn a_new_snapshot_of_etcd35_is_rewritten() {
+    a_new_snapshot_is_rewritten(Release::V35);
+}
+
+fn a_new_snapshot_is_rewritten(release: Release) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = Key::named("key-2027");
+    let snapshot = folder.path().join("snapshot.db");
+    let live = {
+        let server = Server::fresh(release, &folder.path().join("fresh"));
+        let live = fill(&server, &key);
+        server.save(&snapshot);
+        live
+    };
+    let old = written(&key, folder.path(), "old.yaml");
+    let output = reencrypt_under(&Key::named("key-2028"), &snapshot, &old, folder.path());
+    assert_eq!(output.secrets, live.secrets().len() as u64, "secrets in the report");
+    assert_holds(release, &folder, &output, &live);
+}
+
+/// Rewrites a fixture under its own new configuration, or one made for it.
+fn rewritten(name: &str, folder: &TempDir) -> (Fixture, Rewritten) {
+    let fixture = Fixture::named(name);
+    let old = fixture.configuration("old.yaml");
+    let old = old.or_else(|| fixture.configuration("encryption-config.yaml"));
+    let old = old.expect("a fixture has its configuration");
+    let new = fixture.configuration("new.yaml");
+    let new = new.unwrap_or_else(|| written(&Key::named("key-2027"), folder.path(), "new.yaml"));
+    let output = reencrypt(&fixture.snapshot(), &old, &new, folder.path());
+    (fixture, output)
+}
+
+/// etcd's own status agrees with the program's report.
+fn assert_status(release: Release, output: &Rewritten) {
+    let arguments = ["status".as_ref(), output.snapshot.as_os_str(), "-w".as_ref(), "json".as_ref()];
+    let status = json("snapshot status", release.snapshot(&arguments));
+    assert_eq!(status["hash"], output.status_hash, "{status}");
+    assert_eq!(status["revision"], output.revision, "{status}");
+}
+
+/// A rewritten snapshot agrees with its report, and the server on it holds all that is expected.
+fn assert_holds(release: Release, folder: &TempDir, output: &Rewritten, expected: &KeySpace) {
+    assert_status(release, output);
+    let server = Server::restored(release, &folder.path().join("next"), &output.snapshot);
+    assert_eq!(server.hash_kv(output.revision), output.hash_kv, "HashKV of the running server");
+    expected.assert_held_by(&server, &output.key);
+}

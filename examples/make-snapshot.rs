@@ -52,6 +52,9 @@ struct Args {
     config_out: Option<PathBuf>,
 }
 
+/// A bucket's name and entries.
+type Bucket<'b> = (&'b str, Vec<(&'b [u8], &'b [u8])>);
+
 type Failure = Box<dyn std::error::Error>;
 
 /// An object, by its number in the order of revisions.
@@ -221,7 +224,7 @@ fn write(objects: &Objects) -> Result<(), Failure> {
     let tree = builder.finish();
     // The buckets etcd makes; all but `key` are small.
     let index_bytes = (objects.total() + 10).to_be_bytes();
-    let small: [(&str, Vec<(&[u8], &[u8])>); 10] = [
+    let small: [Bucket; 10] = [
         ("alarm", vec![]),
         ("auth", vec![]),
         ("authRoles", vec![]),

@@ -293,7 +293,7 @@ fn freelists() {
     let good = bench.file("good.db", with_trailer(&good));
     run(&["check", text(&good)]).expect(0);
     with("count beyond the page", "freelist-count", |file, at| {
-        file[at + 10..at + 12].copy_from_slice(&[0, 0x10])
+        file[at + 10..at + 12].copy_from_slice(&[0, 0x10]);
     });
     with("huge count", "freelist-count", |file, at| {
         file[at + 10..at + 12].fill(0xff);

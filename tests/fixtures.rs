@@ -78,7 +78,7 @@ fn is_target(name: &str, expected: &Value) -> bool {
     let resource = expected["gr"].as_str().unwrap();
     blocks(name).iter().flat_map(|block| block.iter()).any(|rule| match *rule {
         "*.*" => true,
-        "*.apps" => resource.ends_with(".apps"),
+        "*.apps" => resource.split_once('.').is_some_and(|(_, group)| group == "apps"),
         rule => rule == resource,
     })
 }

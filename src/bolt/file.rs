@@ -80,7 +80,6 @@ impl<'a> Database<'a> {
     }
 
     /// Both metas, as found in pages 0 and 1.
-    #[must_use]
     pub fn metas(&self) -> &[Result<Meta, MetaDefect>; 2] {
         &self.metas
     }
@@ -137,11 +136,10 @@ fn find_second(bytes: &[u8]) -> Result<Meta, MetaDefect> {
         let Some(page) = bytes.get(index(size)..) else { break };
         match Meta::parse(page) {
             Ok(meta) if meta.page_size == size => return Ok(meta),
-            Ok(_) => {}
             // The most telling one is kept: a meta that was there, but damaged.
             Err(found @ (MetaDefect::Version(_) | MetaDefect::Checksum)) => defect = found,
             Err(found) if defect == MetaDefect::Truncated => defect = found,
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         size *= 2;
     }

@@ -126,7 +126,7 @@ pub struct BranchElement<'a> {
 
 impl<'a> Page<'a> {
     /// Bytes from the start of element `i` to the end of the run.
-    fn from_element(&self, i: u16) -> Option<&'a [u8]> {
+    fn element_and_rest(&self, i: u16) -> Option<&'a [u8]> {
         self.run.get(HEADER + usize::from(i) * ELEMENT..)
     }
 
@@ -151,7 +151,7 @@ impl<'a> Page<'a> {
     /// lie inside the run.
     pub fn leaf_element(&self, i: u16) -> Result<LeafElement<'a>, Defect> {
         let outside = || Defect::ElementOutOfBounds { page: self.at, index: i };
-        let element = self.from_element(i).filter(|_| i < self.header.count).ok_or_else(outside)?;
+        let element = self.element_and_rest(i).filter(|_| i < self.header.count).ok_or_else(outside)?;
         let parsed: IResult<_, _> = (le_u32, le_u32, le_u32, le_u32).parse(element);
         let (_, (flags, pos, ksize, vsize)) = parsed.map_err(|_: nom::Err<nom::error::Error<_>>| outside())?;
         let both = ksize.checked_add(vsize).ok_or_else(outside)?;
@@ -167,7 +167,7 @@ impl<'a> Page<'a> {
     /// the run.
     pub fn branch_element(&self, i: u16) -> Result<BranchElement<'a>, Defect> {
         let outside = || Defect::ElementOutOfBounds { page: self.at, index: i };
-        let element = self.from_element(i).filter(|_| i < self.header.count).ok_or_else(outside)?;
+        let element = self.element_and_rest(i).filter(|_| i < self.header.count).ok_or_else(outside)?;
         let parsed: IResult<_, _> = (le_u32, le_u32, le_u64).parse(element);
         let (_, (pos, ksize, child)) = parsed.map_err(|_: nom::Err<nom::error::Error<_>>| outside())?;
         let key = self.slice(i, pos, ksize, element).ok_or_else(outside)?;

@@ -48,7 +48,7 @@ pub fn reading(config_file: Option<&Path>, keys: &Keys) -> Result<Rules, Error> 
 ///
 /// # Errors
 /// [`Error::Snapshot`], [`Error::Interrupted`].
-pub fn verified<'f>(file: &'f SnapshotFile, unused_bytes: bool) -> Result<Source<'f>, Error> {
+pub fn verified(file: &SnapshotFile, unused_bytes: bool) -> Result<Source<'_>, Error> {
     let go_on = || super::signals::received().is_none();
     match file.snapshot()?.verify_trailer(go_on) {
         Ok(Some(_)) => file.read(unused_bytes),

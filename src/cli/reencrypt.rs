@@ -4,6 +4,7 @@ use super::args::{Reencrypt, WriteOut};
 use super::progress::Shown;
 use super::{Exit, inputs, signals, write_out};
 use crate::output::SystemDisk;
+use crate::rekey::residue::Residue;
 use crate::rekey::{Error, Options, Report, reencrypt};
 use std::fmt::Write;
 
@@ -113,14 +114,12 @@ fn text(report: &Report, args: &Reencrypt, boxed: bool) -> String {
             } else {
                 out += "not verified: run `etcd-rekey verify` on it before you restore it\n";
             }
-            let _ = writeln!(out, "{}  {}", output.sha256, "SHA-256 of the snapshot's pages, its trailer");
+            let _ = writeln!(out, "SHA-256 trailer {}", output.sha256);
             out += &next_steps(report, args);
         }
     }
     out
 }
-
-use crate::rekey::residue::Residue;
 
 /// What to do with the output, with this run's names in it.
 fn next_steps(report: &Report, args: &Reencrypt) -> String {

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn text_is_no_snapshot() {
         for skip in [false, true] {
-            let refused = Snapshot::open(&[b'x'; 100_000], skip).unwrap_err();
+            let refused = Snapshot::open(&vec![b'x'; 100_000], skip).unwrap_err();
             assert_eq!(refused, Error::NotASnapshot { what: "no bbolt file" });
         }
     }

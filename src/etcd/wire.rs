@@ -91,16 +91,9 @@ pub fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     let mut rest = Some(message);
     std::iter::from_fn(move || {
         let input = rest.filter(|input| !input.is_empty())?;
-        match field(input) {
-            Ok((after, field)) => {
-                rest = Some(after);
-                Some(Some(field))
-            }
-            Err(_) => {
-                rest = None;
-                Some(None)
-            }
-        }
+        let parsed = field(input).ok();
+        rest = parsed.map(|(after, _)| after);
+        Some(parsed.map(|(_, field)| field))
     })
 }
 

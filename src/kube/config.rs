@@ -380,7 +380,7 @@ mod tests {
             format!("resources: [{{resources: [secrets], providers: [{{aescbc: {SECRET}}}]}}]"),
             format!("resources: [{{resources: [secrets], providers: [{{{SECRET}: {SECRET}}}]}}]"),
             format!("resources:\n- {SECRET}\n  : {SECRET}"),
-            format!("{SECRET}"),
+            SECRET.to_owned(),
             format!(
                 "resources: [{{resources: [secrets], providers: [{{aescbc: {{keys: [{{name: a, secret: [{SECRET}]}}]}}}}]}}]"
             ),

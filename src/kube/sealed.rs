@@ -211,7 +211,9 @@ mod tests {
 
     fn open(keys: &[&Arc<SealingKey>], value: &[u8]) -> Result<usize, Unreadable> {
         let mut ring = Keyring::default();
-        keys.iter().for_each(|key| ring.add(key));
+        for key in keys {
+            ring.add(key);
+        }
         let path = KeyPath::parse("/registry/", ETCD_KEY).unwrap();
         let mut out = Vec::new();
         let number = ring.open(value, ETCD_KEY, &path, &mut out)?;

@@ -315,7 +315,7 @@ impl<'a> Job<'_, '_, 'a> {
 
     /// Encrypts everything placed, key by key.
     fn seal(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        let mut by_key: BTreeMap<u16, Vec<(&mut [u8], &[u8])>> = BTreeMap::new();
+        let mut by_key = BTreeMap::<u16, Vec<_>>::new();
         let (mut rest, mut at) = (out, 0);
         for (key, range, etcd_key) in std::mem::take(&mut self.placed) {
             let (_, tail) = rest.split_at_mut(range.start - at);

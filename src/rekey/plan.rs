@@ -117,21 +117,21 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-        let parts: Vec<Result<Self, Error>> = keys
+        let made: Vec<Result<Self, Error>> = keys
             .leaves
             .par_chunks(64)
             .map_init(
                 || Zeroizing::new(Vec::new()),
-                |plain, leaves| {
+                |opened, leaves| {
                     if progress.stop() {
                         return Err(Error::Interrupted);
                     }
-                    Self::of_leaves(file, leaves, &source.history, rules, plain)
+                    Self::of_leaves(file, leaves, &source.history, rules, opened)
                 },
             )
             .collect();
         let mut plan = Self::default();
-        for part in parts {
+        for part in made {
             plan.merge(part?);
         }
         match plan.kms.take() {
@@ -145,7 +145,7 @@ impl Plan {
         leaves: &[Leaf<'_>],
         history: &History,
         rules: &Rules,
-        plain: &mut Vec<u8>,
+        opened: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let mut plan = Self::default();
         for leaf in leaves {
@@ -154,14 +154,21 @@ impl Plan {
                     .map_err(crate::etcd::Error::from)
                     .and_then(|entry| Record::parse(number, &entry).map(|record| (record, entry)));
                 let (record, entry) = record.map_err(|e| file.error(e))?;
-                plan.judge(rules, &record, entry.value.len(), history.is_live(number), plain);
+                plan.judge(rules, &record, entry.value.len(), history.is_live(number), opened);
             }
         }
         Ok(plan)
     }
 
-    fn judge(&mut self, rules: &Rules, record: &Record<'_>, length: usize, current: bool, plain: &mut Vec<u8>) {
-        let judged = rules.judge(record, plain);
+    fn judge(
+        &mut self,
+        rules: &Rules,
+        record: &Record<'_>,
+        length: usize,
+        current: bool,
+        opened: &mut Vec<u8>,
+    ) {
+        let judged = rules.judge(record, opened);
         let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
         let (change, length) = match judged.verdict {
             Verdict::Stays(state) => {
@@ -172,7 +179,7 @@ impl Plan {
                 (Change::None, length)
             }
             Verdict::Reseal { from, to } => {
-                let bytes = if from == State::Plain { record.kv.value.len() } else { plain.len() };
+                let bytes = if from == State::Plain { record.kv.value.len() } else { opened.len() };
                 let sealed = match to {
                     State::Plain => bytes,
                     State::Key(number) => rules

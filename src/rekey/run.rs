@@ -61,8 +61,8 @@ pub fn reencrypt(
         // The input's trailer is checked while the rest goes on; nothing gets
         // its name before that is done.
         let trailer = scope.spawn(|| snapshot.verify_trailer(go_on));
-        let mut run = Run { file: &file, rules, options, disk, progress, pool: &pool };
-        let done = run.to_unpublished();
+        let run = Run { file: &file, rules, options, disk, progress, pool: &pool };
+        let done = run.unpublished();
         if matches!(done, Err(Error::Interrupted)) {
             ended.store(true, std::sync::atomic::Ordering::Relaxed);
         }
@@ -94,7 +94,7 @@ struct Run<'r> {
 
 impl<'r> Run<'r> {
     /// Everything but giving the output its name.
-    fn to_unpublished(&mut self) -> Result<(Option<Output<'r>>, Report), Error> {
+    fn unpublished(&self) -> Result<(Option<Output<'r>>, Report), Error> {
         self.progress.phase(Phase::Checking, 0);
         let source = self.file.read(false)?;
         self.progress.phase(Phase::Planning, 0);
@@ -136,7 +136,7 @@ impl<'r> Run<'r> {
                 Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
                 other => other,
             })?;
-            let found = self.prove(&source, &written)?;
+            let found = self.prove(&written)?;
             report.proven(&found, &digest)?;
         }
         Ok((Some(output), report))
@@ -161,7 +161,7 @@ impl<'r> Run<'r> {
     }
 
     /// The second reader walks both files from their bytes.
-    fn prove(&self, _: &Source<'_>, written: &SnapshotFile) -> Result<Verified, Error> {
+    fn prove(&self, written: &SnapshotFile) -> Result<Verified, Error> {
         let input = self.file.read(false)?;
         let allowed =
             Allowed { unreadable: self.options.keep_unreadable, plaintext: self.options.allow_plaintext };

@@ -7,7 +7,7 @@
 //!
 //! * [`page`]: headers and elements of pages, each access bounds-checked.
 //! * [`meta`]: the two meta pages.
-//! * [`file`]: a file of pages: which meta counts, and where a page lies.
+//! * [`mod@file`]: a file of pages: which meta counts, and where a page lies.
 //! * [`tree`]: buckets as lists of leaf pages, and their entries in order.
 //! * [`check`]: one strict walk which both proves the structure and lists it.
 //! * [`layout`]: where every page of a fresh file will lie, before one is written.

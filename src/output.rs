@@ -208,7 +208,7 @@ impl<'d> Output<'d> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)
             .map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
-        let temporary = directory.join(format!(".{name}.{}.tmp", crate::etcd::snapshot::hex(&random)));
+        let temporary = directory.join(format!(".{name}.{:016x}.tmp", u64::from_le_bytes(random)));
         let file = disk.create(&temporary).map_err(io("creating a temporary file beside it"))?;
         Ok(Self {
             disk,

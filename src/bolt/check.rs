@@ -6,11 +6,10 @@
 //! element lies inside its page and every page inside the file, inline pages
 //! are looked into, both metas are valid, and no page is reached twice.
 
-use super::meta::NO_FREELIST;
 use super::page::{BRANCH, BUCKET, ELEMENT, FREELIST, HEADER, Header, LEAF, MAX_KEY, MAX_VALUE, Page, index};
 use super::page_set::PageSet;
 use super::tree::{Bucket, Leaf};
-use super::{Database, Defect};
+use super::{Database, Defect, freelist};
 use nom::{IResult, Parser, number::complete::le_u64};
 use std::collections::VecDeque;
 
@@ -409,13 +408,11 @@ impl<'a> Walk<'_, 'a> {
         if !self.take(&page, 0) {
             return;
         }
-        let Some(ids) = freelist_ids(&page) else {
+        let Some(ids) = freelist::ids(&page) else {
             return self.note(Defect::FreelistCount { page: at, count: u64::from(page.header.count) });
         };
         let mut free = PageSet::new(pages);
-        for id in ids.chunks_exact(8) {
-            let id: IResult<_, _> = le_u64.parse(id);
-            let id = id.map_or(NO_FREELIST, |(_, id): (&[u8], u64)| id);
+        for id in ids {
             if id < 2 || id >= pages {
                 self.note(Defect::FreelistOutOfBounds { page: at, free: id });
             } else if self.survey.used.contains(id) {
@@ -430,17 +427,4 @@ impl<'a> Walk<'_, 'a> {
             self.note(Defect::Leaked { page: leaked.unwrap_or_default() });
         }
     }
-}
-
-/// The page numbers of a free-list page, eight bytes each. A count of 0xFFFF
-/// says that the first of them is the real count.
-fn freelist_ids<'a>(page: &Page<'a>) -> Option<&'a [u8]> {
-    let body = page.run.get(HEADER..)?;
-    let (body, count) = if page.header.count == u16::MAX {
-        let parsed: IResult<_, _> = le_u64.parse(body);
-        parsed.map_err(|_: nom::Err<nom::error::Error<_>>| ()).ok()?
-    } else {
-        (body, u64::from(page.header.count))
-    };
-    body.get(..usize::try_from(count).ok()?.checked_mul(8)?)
 }

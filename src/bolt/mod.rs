@@ -19,6 +19,7 @@
 pub mod check;
 mod defect;
 pub mod file;
+mod freelist;
 pub mod layout;
 pub mod meta;
 pub mod page;

@@ -5,7 +5,7 @@
 //!
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
-use super::key::{NotOpened, replace};
+use super::cipher::{NotOpened, replace};
 use aes::cipher::{
     Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, InnerIvInit, KeyInit, consts::U16,
 };

@@ -3,7 +3,7 @@
 //!
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
-use super::key::{NotOpened, replace};
+use super::cipher::{NotOpened, replace};
 use aes::cipher::consts::U12;
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::inout::InOutBuf;

@@ -9,11 +9,10 @@
 use super::error::ConfigError;
 use super::key::{Provider, SealingKey};
 use super::resource::GroupResource;
-use super::schema;
+use super::{kms, schema};
 use base64::Engine;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -29,12 +28,7 @@ pub enum Element {
     /// `aescbc`, `aesgcm` or `secretbox`: one key or more of one provider.
     Keys(Vec<Arc<SealingKey>>),
     /// A KMS plugin.
-    Kms {
-        /// `v1` or `v2`.
-        api_version: String,
-        /// The plugin's name.
-        name: String,
-    },
+    Kms(kms::Plugin),
     /// Values as they are.
     Identity,
 }
@@ -146,7 +140,7 @@ fn resource_names(at: &str, texts: &[String], names: &[GroupResource], broken: &
 }
 
 /// A name out of a configuration, fit for a terminal.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", crate::etcd::escape(text.as_bytes()))
 }
 
@@ -181,7 +175,7 @@ fn provider(
         return keys(&format!("{at}.{provider}"), provider, list, broken);
     }
     match &element.kms {
-        Some(kms) => kms_plugin(&format!("{at}.kms"), kms, kms_names, broken),
+        Some(plugin) => kms::plugin(&format!("{at}.kms"), plugin, kms_names, broken).map(Element::Kms),
         None => Some(Element::Identity),
     }
 }
@@ -224,82 +218,6 @@ fn keys(at: &str, provider: Provider, list: &schema::Keys, broken: &mut Vec<Stri
         }
     }
     (broken.len() == before).then_some(Element::Keys(out))
-}
-
-fn kms_plugin(
-    at: &str,
-    kms: &schema::Kms,
-    names: &mut HashSet<(String, String)>,
-    broken: &mut Vec<String>,
-) -> Option<Element> {
-    let before = broken.len();
-    let mut note = |field: &str, problem: &str| broken.push(format!("{at}.{field}: {problem}"));
-    let api_version = kms.api_version.clone().filter(|v| !v.is_empty()).unwrap_or_else(|| "v1".to_owned());
-    let name = kms.name.clone().unwrap_or_default();
-    let v2 = api_version == "v2";
-    if name.is_empty() {
-        note("name", "Required value: name is a mandatory field for a provider");
-    } else if v2 && name.contains(':') {
-        note(
-            "name",
-            &format!("Invalid value: invalid KMS provider name {}, must not contain ':'", quoted(&name)),
-        );
-    } else if v2 && !names.insert((api_version.clone(), name.clone())) {
-        note(
-            "name",
-            &format!("Invalid value: duplicate KMS provider name {}, names must be unique", quoted(&name)),
-        );
-    }
-    if kms.timeout.as_deref().is_some_and(|text| !positive_duration(text)) {
-        note("timeout", "Invalid value: timeout should be a positive value");
-    }
-    let endpoint = kms.endpoint.as_deref().unwrap_or_default();
-    if endpoint.is_empty() {
-        note("endpoint", "Invalid value: endpoint is a mandatory field for a kms");
-    } else if !endpoint.starts_with("unix:") {
-        let scheme = endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
-        let mut problem = String::from("Invalid value: unsupported scheme ");
-        let _ = write!(problem, "{} for KMS provider, only unix is supported", quoted(scheme));
-        note("endpoint", &problem);
-    }
-    match (v2, kms.cachesize) {
-        (false, Some(0)) => {
-            note("cachesize", "Invalid value: cachesize should be a positive value, or negative to disable");
-        }
-        (true, Some(_)) => note("cachesize", "Invalid value: cachesize is not supported in v2"),
-        _ => {}
-    }
-    if api_version != "v1" && !v2 {
-        let problem = format!(
-            "Invalid value: unsupported apiVersion {} for KMS provider, only v1 and v2 are supported",
-            quoted(&api_version)
-        );
-        note("apiVersion", &problem);
-    }
-    (broken.len() == before).then_some(Element::Kms { api_version, name })
-}
-
-/// Whether a text is a duration as Go parses it (`3s`, `1m30s`, `250ms`) and
-/// above zero.
-fn positive_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut above_zero = false;
-    if rest.is_empty() {
-        return false;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let Ok(amount) = rest[..digits].parse::<f64>() else { return false };
-        rest = &rest[digits..];
-        let unit = ["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"]
-            .iter()
-            .filter(|unit| rest.starts_with(**unit))
-            .max_by_key(|unit| unit.len());
-        let Some(unit) = unit else { return false };
-        rest = &rest[unit.len()..];
-        above_zero |= amount > 0.0;
-    }
-    above_zero
 }
 
 #[cfg(test)]
@@ -387,16 +305,6 @@ mod tests {
         ] {
             let found = format!("{0} {0:?}", parse(&body).err().unwrap());
             assert!(!found.contains("c2Vj"), "{found}");
-        }
-    }
-
-    #[test]
-    fn durations_are_gos() {
-        for good in ["3s", "1m30s", "250ms", "0.5h", "1h0m0s"] {
-            assert!(positive_duration(good), "{good}");
-        }
-        for bad in ["", "0s", "-3s", "3", "s", "3x", "1.2.3s"] {
-            assert!(!positive_duration(bad), "{bad}");
         }
     }
 }

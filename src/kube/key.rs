@@ -2,10 +2,10 @@
 
 use super::aescbc::AesCbc;
 use super::aesgcm::AesGcm;
+use super::cipher::NotOpened;
 use super::secretbox::Secretbox;
 use std::fmt;
-use thiserror::Error;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// What every sealed value begins with.
 pub const SEALED: &[u8] = b"k8s:enc:";
@@ -65,44 +65,6 @@ impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// Why a key does not open a value. The words are upstream's where upstream
-/// has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NotOpened {
-    /// Shorter than IV or nonce and tag.
-    #[error("the stored data was shorter than the required size")]
-    TooShort,
-    /// CBC: not whole blocks.
-    #[error("the stored data is not a multiple of the block size")]
-    NotMultiple,
-    /// CBC: an IV and nothing behind it.
-    #[error("the stored data is an IV without ciphertext")]
-    NoBlock,
-    /// CBC: the padding is none.
-    #[error("invalid padding on input")]
-    Padding,
-    /// GCM, secretbox: not sealed with this key, or changed.
-    #[error("message authentication failed")]
-    Authentication,
-    /// Longer than the cipher takes.
-    #[error("the value is too long for the cipher")]
-    TooLong,
-    /// CBC: opened, but to something else.
-    #[error("what comes out is not the object that its etcd key names")]
-    OtherObject,
-}
-
-/// Makes `out` hold a copy of `bytes`. Where it has to grow, what it held is
-/// wiped first, for that may be an older plaintext.
-pub(super) fn replace(out: &mut Vec<u8>, bytes: &[u8]) {
-    if out.capacity() < bytes.len() {
-        out.zeroize();
-        out.reserve_exact(bytes.len().next_power_of_two());
-    }
-    out.clear();
-    out.extend_from_slice(bytes);
 }
 
 #[derive(Clone)]

@@ -5,7 +5,8 @@
 //! * [`precedence`]: which providers count for which resource.
 //! * [`resource`]: group-resources and their etcd keys.
 //! * [`key`]: one key of one provider.
-//! * [`aescbc`], [`aesgcm`], [`secretbox`]: the ciphers behind them.
+//! * [`aescbc`], [`aesgcm`], [`secretbox`], [`cipher`]: the ciphers behind them.
+//! * [`kms`]: the KMS plugins a configuration names.
 //! * [`sealed`]: which key opens a sealed value.
 //! * [`object`]: the object inside, and whether it is the one its key names.
 //!
@@ -14,9 +15,11 @@
 
 pub mod aescbc;
 pub mod aesgcm;
+pub mod cipher;
 pub mod config;
 mod error;
 pub mod key;
+pub mod kms;
 pub mod object;
 pub mod precedence;
 pub mod resource;

@@ -8,6 +8,7 @@
 use super::config::{Element, EncryptionConfiguration};
 use super::error::ConfigError;
 use super::key::SealingKey;
+use super::kms::Plugin;
 use super::resource::GroupResource;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ pub enum Writer {
     Identity,
     /// A key of the configuration.
     Key(Arc<SealingKey>),
-    /// A KMS plugin: its API version and name.
-    Kms(String, String),
+    /// A KMS plugin.
+    Kms(Plugin),
 }
 
 impl Writer {
@@ -81,7 +82,7 @@ impl Precedence {
     pub fn writer(&self, resource: &GroupResource) -> Writer {
         match self.providers(resource).and_then(<[Element]>::first) {
             Some(Element::Keys(keys)) => keys.first().cloned().map_or(Writer::Identity, Writer::Key),
-            Some(Element::Kms { api_version, name }) => Writer::Kms(api_version.clone(), name.clone()),
+            Some(Element::Kms(plugin)) => Writer::Kms(plugin.clone()),
             Some(Element::Identity) | None => Writer::Identity,
         }
     }

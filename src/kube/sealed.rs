@@ -8,7 +8,8 @@
 //! key's prefix is tried as bytes, in order, going on after a failure, as
 //! kube-apiserver does. Source: kubernetes `pkg/storage/value/transformer.go`.
 
-use super::key::{NotOpened, SEALED, SealingKey};
+use super::cipher::NotOpened;
+use super::key::{SEALED, SealingKey};
 use super::object::Object;
 use super::resource::KeyPath;
 use std::sync::Arc;

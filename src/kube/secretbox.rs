@@ -3,7 +3,7 @@
 //!
 //! Source: kubernetes `pkg/storage/value/encrypt/secretbox/secretbox.go`.
 
-use super::key::{NotOpened, replace};
+use super::cipher::{NotOpened, replace};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit as _;
 use salsa20::XSalsa20;

@@ -147,7 +147,7 @@ impl Rules {
                 let number = self.keyring.number_of(&key).and_then(|n| u16::try_from(n).ok());
                 Ok(number.map_or(State::Plain, State::Key))
             }
-            Writer::Kms(_, name) => Err(name),
+            Writer::Kms(plugin) => Err(plugin.name),
         }
     }
 

@@ -6,7 +6,7 @@
 //! `pkg/apis/apiserver/v1/types_encryption.go` and
 //! `pkg/apis/apiserver/validation/validation_encryption.go`.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, quoted};
 use super::key::{Provider, SealingKey};
 use super::resource::GroupResource;
 use super::{kms, schema};
@@ -137,11 +137,6 @@ fn resource_names(at: &str, texts: &[String], names: &[GroupResource], broken: &
             "{at}.resources: Invalid value: using overlapping resources such as 'secrets' and '*.' in the same resource list is not allowed as they will be masked"
         ));
     }
-}
-
-/// A name out of a configuration, fit for a terminal.
-pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", crate::etcd::escape(text.as_bytes()))
 }
 
 /// Validates one provider element.

@@ -31,3 +31,8 @@ impl ConfigError {
         }
     }
 }
+
+/// A name out of a configuration, fit for a terminal.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", crate::etcd::escape(text.as_bytes()))
+}

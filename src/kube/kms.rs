@@ -1,7 +1,7 @@
 //! The KMS plugins a configuration names, validated as upstream does. Asking
 //! one is not implemented.
 
-use super::config::quoted;
+use super::error::quoted;
 use super::schema;
 use std::collections::HashSet;
 

@@ -1,12 +1,12 @@
 //! A rewritten snapshot is one that real etcds take for their own.
 //!
-//! Each promise is kept for etcd 3.4 and etcd 3.5: what the program wrote
+//! Each promise is kept for etcd 3.4, 3.5, 3.6 and 3.7: what the program wrote
 //! restores, hashes to what the program said, is read back over the network
 //! secret by secret, and the server on it lives on like any other: it writes,
 //! deletes, compares and swaps, compacts, defragments, restarts, and its next
 //! snapshot can be rewritten again.
 //!
-//! The etcds are those of `ETCD34_BIN` and `ETCD35_BIN`, which scripts/test sets.
+//! The etcds are those of `ETCD34_BIN`, `ETCD35_BIN` and so on, which scripts/test sets.
 
 #[path = "real_etcd/client.rs"]
 mod client;
@@ -46,6 +46,15 @@ macro_rules! promise {
             }
             mod etcd35 {
                 $(#[test] fn $fixture() { super::$promise(super::Release::V35, $folder); })+
+            }
+            mod etcd35new {
+                $(#[test] fn $fixture() { super::$promise(super::Release::V35New, $folder); })+
+            }
+            mod etcd36 {
+                $(#[test] fn $fixture() { super::$promise(super::Release::V36, $folder); })+
+            }
+            mod etcd37 {
+                $(#[test] fn $fixture() { super::$promise(super::Release::V37, $folder); })+
             }
         }
     };

@@ -143,7 +143,7 @@ fn resource_names(at: &str, texts: &[String], names: &[GroupResource], broken: &
 fn provider(
     at: &str,
     element: &schema::Provider,
-    kms_names: &mut HashSet<(String, String)>,
+    kms_names: &mut HashSet<String>,
     broken: &mut Vec<String>,
 ) -> Option<Element> {
     let keyed = [

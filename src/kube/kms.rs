@@ -18,7 +18,7 @@ pub struct Plugin {
 pub(super) fn plugin(
     at: &str,
     kms: &schema::Kms,
-    names: &mut HashSet<(String, String)>,
+    names: &mut HashSet<String>,
     broken: &mut Vec<String>,
 ) -> Option<Plugin> {
     let before = broken.len();
@@ -33,7 +33,7 @@ pub(super) fn plugin(
             "name",
             &format!("Invalid value: invalid KMS provider name {}, must not contain ':'", quoted(&name)),
         );
-    } else if v2 && !names.insert((api_version.clone(), name.clone())) {
+    } else if !names.insert(name.clone()) && v2 {
         note(
             "name",
             &format!("Invalid value: duplicate KMS provider name {}, names must be unique", quoted(&name)),
@@ -45,6 +45,8 @@ pub(super) fn plugin(
     let endpoint = kms.endpoint.as_deref().unwrap_or_default();
     if endpoint.is_empty() {
         note("endpoint", "Invalid value: endpoint is a mandatory field for a kms");
+    } else if !parses_as_url(endpoint) {
+        note("endpoint", "Invalid value: invalid endpoint for kms provider, error: it is no URL");
     } else if !endpoint.starts_with("unix:") {
         let scheme = endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
         let scheme = quoted(scheme);
@@ -53,7 +55,7 @@ pub(super) fn plugin(
             &format!("Invalid value: unsupported scheme {scheme} for KMS provider, only unix is supported"),
         );
     }
-    match (v2, kms.cachesize) {
+    match (v2, kms.cachesize.map(|size| size.0)) {
         (false, Some(0)) => {
             note("cachesize", "Invalid value: cachesize should be a positive value, or negative to disable");
         }
@@ -68,6 +70,16 @@ pub(super) fn plugin(
         note("apiVersion", &problem);
     }
     (broken.len() == before).then_some(Plugin { api_version, name })
+}
+
+/// What Go's URL parser refuses: control characters, and a percent sign
+/// without two hexadecimal digits behind it.
+fn parses_as_url(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    !bytes.iter().any(u8::is_ascii_control)
+        && (0..bytes.len())
+            .filter(|i| bytes[*i] == b'%')
+            .all(|i| bytes.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// Whether a text is a duration as Go parses it (`3s`, `1m30s`, `250ms`) and

@@ -1,4 +1,4 @@
-//! The two etcds the tests run on: where their programs are, and how one is run
+//! The etcds the tests run on: where their programs are, and how one is run
 //! so that nothing of this machine's environment reaches it.
 
 use std::ffi::OsStr;
@@ -11,8 +11,14 @@ use std::process::{Command, Output, Stdio};
 pub enum Release {
     /// 3.4: `etcdctl` restores snapshots.
     V34,
-    /// 3.5: `etcdutl` restores snapshots, and checks their structure first.
+    /// 3.5.1: `etcdutl` restores snapshots, and checks their structure first.
     V35,
+    /// 3.5.35, whose bbolt checks more, and which bumps revisions.
+    V35New,
+    /// 3.6, which keeps the storage version.
+    V36,
+    /// 3.7.
+    V37,
 }
 
 impl Release {
@@ -24,6 +30,9 @@ impl Release {
         let variable = match self {
             Self::V34 => "ETCD34_BIN",
             Self::V35 => "ETCD35_BIN",
+            Self::V35New => "ETCD35NEW_BIN",
+            Self::V36 => "ETCD36_BIN",
+            Self::V37 => "ETCD37_BIN",
         };
         let remedy = "run the tests with scripts/test, which installs the etcds and sets it";
         let Some(folder) = std::env::var_os(variable) else {
@@ -45,7 +54,7 @@ impl Release {
     pub fn snapshot<A: AsRef<OsStr>>(self, arguments: &[A]) -> Output {
         let mut command = self.command(match self {
             Self::V34 => "etcdctl",
-            Self::V35 => "etcdutl",
+            _ => "etcdutl",
         });
         // Asks a restore of 3.5 to verify what it wrote; 3.4 does not know it.
         command.env("ETCD_VERIFY", "all");

@@ -49,6 +49,12 @@ impl Server {
         key_values(&self.ask(&["get", "", "--prefix"], b""))
     }
 
+    /// The current revision.
+    pub fn revision(&self) -> u64 {
+        let answer = self.ask(&["get", "/is-anyone-there"], b"");
+        answer["header"]["revision"].as_u64().expect("a revision")
+    }
+
     /// A key as it was at a revision.
     pub fn at(&self, key: &str, revision: u64) -> KeyValue {
         let answer = self.ask(&["get", key, "--rev", &revision.to_string()], b"");

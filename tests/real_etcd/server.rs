@@ -162,7 +162,7 @@ fn clean(status: ExitStatus) -> bool {
 /// A port that nothing listens on. The numbers lie below those the system gives
 /// to outgoing connections, so that none of these takes it before the server
 /// does, and the process id keeps test programs that run side by side apart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static TAKEN: AtomicU16 = AtomicU16::new(0);

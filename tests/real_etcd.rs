@@ -30,9 +30,10 @@ mod writes;
 use fixture::Fixture;
 use key_space::KeySpace;
 use rekey::{Rewritten, assert_readable, assert_sound, reencrypt, reencrypt_under, written};
-use release::{Release, json};
+use release::{Release, finish, json};
 use sealing::Key;
 use server::Server;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use writes::{fill, write_as_an_api_server_does};
 
@@ -112,12 +113,14 @@ fn the_server_on_it_lives_on(release: Release, name: &str) {
     write_as_an_api_server_does(&server, &mut live, &output.key);
     live.assert_held_by(&server, &output.key);
 
+    server.put_for("/short-lived", 2);
     let middle = fixture.middle();
     server.compact(middle);
     assert!(server.forgot(middle - 1), "revision {} is compacted", middle - 1);
     server.defragment();
     server.stop();
     server.start();
+    expires(&server, "/short-lived");
     live.assert_held_by(&server, &output.key);
 
     let saved = folder.path().join("saved.db");
@@ -131,6 +134,77 @@ fn the_server_on_it_lives_on(release: Release, name: &str) {
     std::fs::create_dir(&again).expect("a folder");
     let again = reencrypt_under(&Key::named("key-2028"), &saved, &old, &again);
     assert_holds(release, &folder, &again, &live);
+}
+
+/// A lease runs out on the restored server as on any other.
+fn expires(server: &Server, key: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.has(key) {
+        assert!(Instant::now() < deadline, "the lease of {key} did not run out");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn three_members_restored_from_one_output_agree_with_corruption_checks_on() {
+    for (release, checks) in [
+        (
+            Release::V35New,
+            ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=1s"],
+        ),
+        (Release::V36, ["--feature-gates=InitialCorruptCheck=true", "--corrupt-check-time=1s"]),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (fixture, output) = rewritten("kube-rotated", &folder);
+        let members = Server::cluster(release, &folder.path().join("cluster"), &output.snapshot, 3, &checks);
+        for member in &members {
+            assert_eq!(member.hash_kv(output.revision), output.hash_kv, "{release:?}");
+            fixture.live().assert_held_by(member, &output.key);
+        }
+        // The periodic check compares them, and would raise an alarm.
+        std::thread::sleep(Duration::from_secs(4));
+        let done = members[0].put("/after-the-checks", b"1");
+        for member in &members {
+            assert_eq!(member.alarms(), [0; 0], "{release:?}");
+            assert_eq!(member.hash_kv(done.revision), members[0].hash_kv(done.revision), "{release:?}");
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_bumps_the_revision_works_and_its_snapshot_is_rekeyed_again() {
+    for release in [Release::V35New, Release::V36, Release::V37] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (fixture, output) = rewritten("kube-rotated", &folder);
+        let flags = ["--bump-revision", "1000000", "--mark-compacted"];
+        let server = Server::restored_with(release, &folder.path().join("server"), &output.snapshot, &flags);
+        assert!(server.revision() >= output.revision + 1_000_000);
+        assert!(server.forgot(output.revision));
+        fixture.live().assert_held_by(&server, &output.key);
+        let saved = folder.path().join("saved.db");
+        server.save(&saved);
+        drop(server);
+        assert_sound(&saved);
+        let old = written(&output.key, folder.path(), "old.yaml");
+        let again = folder.path().join("again");
+        std::fs::create_dir(&again).expect("a folder");
+        let again = reencrypt_under(&Key::named("key-2028"), &saved, &old, &again);
+        assert_holds(release, &folder, &again, &fixture.live());
+    }
+}
+
+#[test]
+fn hashkv_of_etcdutl_is_the_one_that_was_printed() {
+    for name in ["kube-rotated", "kube-page16k", "kube-leases-auth-alarm", "kube-etcd34"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (_, output) = rewritten(name, &folder);
+        // It writes to the file it is given.
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(&output.snapshot, &copy).expect("a copy");
+        let mut command = Release::V37.command("etcdutl");
+        let answer = json("etcdutl hashkv", finish(command.args(["hashkv", "-w", "json"]).arg(&copy), b""));
+        assert_eq!(answer["hash"], output.hash_kv, "{name}: {answer}");
+    }
 }
 
 promise!(users_leases_and_alarms_are_carried_over: kube = "kube-leases-auth-alarm");

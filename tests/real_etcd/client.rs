@@ -128,6 +128,18 @@ impl Server {
         names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect()
     }
 
+    /// Writes a key that lives for so many seconds.
+    pub fn put_for(&self, key: &str, seconds: u64) -> u64 {
+        let lease = number(&self.ask(&["lease", "grant", &seconds.to_string()], b""), "ID");
+        self.say(&["put", key, "short", "--lease", &format!("{lease:x}")]);
+        lease
+    }
+
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        !key_values(&self.ask(&["get", key], b"")).is_empty()
+    }
+
     /// The keys that live on a lease.
     pub fn keys_of_lease(&self, lease: u64) -> Vec<String> {
         let answer = self.ask(&["lease", "timetolive", &format!("{lease:x}"), "--keys"], b"");

@@ -1,4 +1,5 @@
-//! A real etcd server of one member, on free loopback ports, that ends with its test.
+//! Real etcd servers on free loopback ports, that end with their test: mostly of
+//! one member, or several of one cluster.
 
 use crate::release::{Release, succeeded};
 use std::fs::{File, OpenOptions};
@@ -9,7 +10,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-const MEMBER: &str = "member-of-a-test";
 const PATIENCE: Duration = Duration::from_secs(60);
 const SIGTERM: i32 = 15;
 
@@ -17,8 +17,13 @@ const SIGTERM: i32 = 15;
 pub struct Server {
     pub(crate) release: Release,
     home: PathBuf,
+    name: String,
     client: u16,
     peer: u16,
+    /// Every member of the cluster, as flags have it.
+    cluster: String,
+    /// Further flags to start it with.
+    flags: Vec<String>,
     process: Option<Child>,
 }
 
@@ -32,24 +37,61 @@ impl Server {
 
     /// Restores a snapshot as its users do, and starts a server on it; `home` must not exist.
     pub fn restored(release: Release, home: &Path, snapshot: &Path) -> Self {
+        Self::restored_with(release, home, snapshot, &[])
+    }
+
+    /// The same, with further flags for the restore.
+    pub fn restored_with(release: Release, home: &Path, snapshot: &Path, flags: &[&str]) -> Self {
         let mut server = Self::new(release, home);
-        let [peer, cluster] = server.membership();
-        let data = server.data();
-        let arguments = [
+        server.restore(snapshot, flags);
+        server.start();
+        server
+    }
+
+    /// Restores every member of a cluster from one snapshot and starts them
+    /// with further flags; `home` must not exist.
+    pub fn cluster(
+        release: Release,
+        home: &Path,
+        snapshot: &Path,
+        members: usize,
+        flags: &[&str],
+    ) -> Vec<Self> {
+        std::fs::create_dir(home).expect("a folder for the cluster");
+        let names = (0..members).map(|number| format!("member-{number}"));
+        let mut servers: Vec<Self> = names.map(|name| Self::named(release, &home.join(&name), &name)).collect();
+        let cluster: Vec<String> = servers.iter().map(|server| server.cluster.clone()).collect();
+        for server in &mut servers {
+            server.cluster = cluster.join(",");
+            server.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            server.restore(snapshot, &[]);
+        }
+        for server in &mut servers {
+            server.spawn();
+        }
+        for server in &mut servers {
+            server.wait_until_it_answers();
+        }
+        servers
+    }
+
+    fn restore(&self, snapshot: &Path, flags: &[&str]) {
+        let peer = self.peer_url();
+        let data = self.data();
+        let mut arguments = vec![
             "restore".as_ref(),
             snapshot.as_os_str(),
             "--name".as_ref(),
-            MEMBER.as_ref(),
+            self.name.as_ref(),
             "--initial-cluster".as_ref(),
-            cluster.as_ref(),
+            self.cluster.as_ref(),
             "--initial-advertise-peer-urls".as_ref(),
             peer.as_ref(),
             "--data-dir".as_ref(),
             data.as_os_str(),
         ];
-        succeeded("snapshot restore", release.snapshot(&arguments));
-        server.start();
-        server
+        arguments.extend(flags.iter().map(std::ffi::OsStr::new));
+        succeeded("snapshot restore", self.release.snapshot(&arguments));
     }
 
     /// Where its clients go.
@@ -59,15 +101,21 @@ impl Server {
 
     /// Starts the server and waits until it answers.
     pub fn start(&mut self) {
-        let [peer, cluster] = self.membership();
+        self.spawn();
+        self.wait_until_it_answers();
+    }
+
+    fn spawn(&mut self) {
+        let peer = self.peer_url();
         let client = self.endpoint();
         let process = self
             .release
             .command("etcd")
-            .args(["--name", MEMBER, "--logger", "zap", "--log-level", "error"])
+            .args(["--name", &self.name, "--logger", "zap", "--log-level", "error"])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &cluster])
+            .args(["--initial-cluster", &self.cluster])
+            .args(&self.flags)
             .arg("--data-dir")
             .arg(self.data())
             .stdin(Stdio::null())
@@ -76,7 +124,6 @@ impl Server {
             .spawn()
             .expect("etcd starts");
         self.process = Some(process);
-        self.wait_until_it_answers();
     }
 
     /// Stops the server the clean way, and waits for its end.
@@ -101,20 +148,23 @@ impl Server {
     }
 
     fn new(release: Release, home: &Path) -> Self {
+        Self::named(release, home, "member-of-a-test")
+    }
+
+    fn named(release: Release, home: &Path, name: &str) -> Self {
         std::fs::create_dir(home).expect("a folder for the server");
         let (client, peer) = (free_port(), free_port());
-        Self { release, home: home.to_owned(), client, peer, process: None }
+        let cluster = format!("{name}=http://127.0.0.1:{peer}");
+        let (home, name) = (home.to_owned(), name.to_owned());
+        Self { release, home, name, client, peer, cluster, flags: Vec::new(), process: None }
     }
 
     fn data(&self) -> PathBuf {
         self.home.join("data")
     }
 
-    /// Its own peer URL, and the cluster as its only member sees it.
-    fn membership(&self) -> [String; 2] {
-        let peer = format!("http://127.0.0.1:{}", self.peer);
-        let cluster = format!("{MEMBER}={peer}");
-        [peer, cluster]
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer)
     }
 
     fn log(&self) -> File {

@@ -2,7 +2,7 @@
 
 use super::args::{ProgressMode, Running};
 use crate::rekey::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -86,12 +86,15 @@ impl Progress for Shown {
             ProgressMode::Bar if phase == Phase::Reencrypting => {
                 let bar = ProgressBar::new(total);
                 let template = format!(
-                    "{{msg}} [{{bar:32}}] {{human_pos}}/{{human_len}} {} {{per_sec}} eta {{eta}}",
+                    "{{msg}} [{{bar:32}}] {{human_pos}}/{{human_len}} {} {{rate}}/s eta {{eta}}",
                     self.unit
                 );
-                bar.set_style(
-                    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-                );
+                let style =
+                    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+                let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = write!(out, "{:.0}", state.per_sec());
+                };
+                bar.set_style(style.with_key("rate", rate));
                 bar.set_message(phase.name());
                 state.bar = Some(bar);
             }

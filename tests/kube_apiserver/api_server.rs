@@ -65,7 +65,7 @@ impl ApiServer {
 
     /// The objects at several paths, in order.
     pub fn get(&self, paths: &[&str]) -> Vec<Value> {
-        let mut command = self.curl();
+        let mut command = Self::curl();
         command.args(paths.iter().map(|path| self.url(path)));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -75,8 +75,7 @@ impl ApiServer {
     /// Sends an object; returns the answer, which must not be a failure.
     pub fn send(&self, method: &str, path: &str, object: &Value) -> Value {
         let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let output = self
-            .curl()
+        let output = Self::curl()
             .args(["-X", method, "-H", &format!("Content-Type: {kind}"), "-d", &object.to_string()])
             .arg(self.url(path))
             .output()
@@ -86,7 +85,7 @@ impl ApiServer {
         answer
     }
 
-    fn curl(&self) -> Command {
+    fn curl() -> Command {
         let mut command = Command::new("curl");
         // Its certificate is its own; the address is the loopback's.
         command.args(["--silent", "--show-error", "--insecure", "--globoff", "--max-time", "60"]);
@@ -104,7 +103,7 @@ impl ApiServer {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("kube-apiserver ended with {status} as it started:\n{}", self.logged());
             }
-            let answer = self.curl().arg(self.url("/readyz")).output().expect("curl starts");
+            let answer = Self::curl().arg(self.url("/readyz")).output().expect("curl starts");
             if answer.stdout == b"ok" {
                 return;
             }

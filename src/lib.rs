@@ -6,6 +6,7 @@
 //! * [`bolt`]: pages and trees of a bbolt file.
 //! * [`etcd`]: the snapshot container, revisions, and the hashes etcd prints.
 //! * [`kube`]: EncryptionConfiguration, providers, sealed values, objects.
+//! * [`k3s`]: the record K3s and RKE2 keep in a snapshot, and its stages.
 //! * [`rekey`]: every value under a new key, in a fresh file, proven.
 //! * [`cli`]: the command line; the only room that talks to a terminal.
 //!
@@ -15,6 +16,7 @@
 pub mod bolt;
 pub mod cli;
 pub mod etcd;
+pub mod k3s;
 pub mod kube;
 pub mod map;
 pub mod output;

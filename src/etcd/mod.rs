@@ -18,7 +18,7 @@ pub mod wire;
 
 pub use error::{Error, escape};
 pub use hash::{Checksum, status_hash};
-pub use history::History;
+pub use history::{History, Record};
 pub use key_value::KeyValue;
 pub use revision::{Revision, RevisionKey};
 pub use snapshot::Snapshot;

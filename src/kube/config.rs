@@ -84,6 +84,11 @@ impl EncryptionConfiguration {
         if broken.is_empty() { Ok(Self { blocks }) } else { Err(ConfigError::Invalid(broken)) }
     }
 
+    /// A configuration of blocks that are known to be valid.
+    pub(super) fn of(blocks: Vec<Block>) -> Self {
+        Self { blocks }
+    }
+
     /// The blocks in the order of the file.
     #[must_use]
     pub fn blocks(&self) -> &[Block] {

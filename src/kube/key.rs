@@ -96,6 +96,22 @@ impl SealingKey {
         Some(Self { provider, name: name.to_owned(), prefix, secret, cipher })
     }
 
+    /// A new key of 32 bytes from the operating system's random numbers.
+    ///
+    /// # Errors
+    /// When it gives none.
+    pub fn generate(provider: Provider, name: &str) -> Result<Self, getrandom::Error> {
+        let mut secret = Zeroizing::new(vec![0; 32]);
+        getrandom::fill(&mut secret)?;
+        Self::new(provider, name, secret).ok_or(getrandom::Error::UNEXPECTED)
+    }
+
+    /// Appends its bytes as configurations hold them, in base64.
+    pub fn put_base64(&self, out: &mut Zeroizing<String>) {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode_string(self.secret.as_slice(), out);
+    }
+
     /// Its provider.
     #[must_use]
     pub fn provider(&self) -> Provider {

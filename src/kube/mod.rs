@@ -2,6 +2,8 @@
 //! which provider and key seal it, and what lies inside.
 //!
 //! * [`config`]: EncryptionConfiguration, validated as upstream does.
+//! * [`rotation`]: what a new key, or none, makes of a configuration.
+//! * [`text`]: a configuration as JSON and YAML.
 //! * [`precedence`]: which providers count for which resource.
 //! * [`resource`]: group-resources and their etcd keys.
 //! * [`key`]: one key of one provider.
@@ -23,9 +25,11 @@ pub mod kms;
 pub mod object;
 pub mod precedence;
 pub mod resource;
+pub mod rotation;
 mod schema;
 pub mod sealed;
 pub mod secretbox;
+pub mod text;
 
 pub use config::EncryptionConfiguration;
 pub use error::ConfigError;

@@ -1,0 +1,226 @@
+//! The record in all its revisions, and the servers, out of one snapshot.
+
+use super::error::Error;
+use super::node::{Node, Program};
+use super::record::Record;
+use super::stage::{State, config_hash};
+use super::token::{Token, record_key};
+use super::{RECORD, bootstrap};
+use crate::etcd::{Record as Entry, escape};
+use crate::kube::config::Element;
+use crate::kube::{EncryptionConfiguration, Provider};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use zeroize::Zeroizing;
+
+/// One revision of the record, opened.
+pub struct Revision {
+    /// The number of its entry in the `key` bucket.
+    pub entry: u64,
+    /// The passphrase that seals it.
+    pub passphrase: Zeroizing<String>,
+    /// The record.
+    pub plain: Zeroizing<Vec<u8>>,
+}
+
+impl Revision {
+    fn record(&self) -> Option<Record<'_>> {
+        Record::parse(&self.plain)
+    }
+}
+
+/// What a snapshot holds of a K3s or RKE2 cluster.
+pub struct Cluster {
+    /// The record's etcd key.
+    pub key: String,
+    /// Its revisions in order; the last one is current.
+    pub revisions: Vec<Revision>,
+    /// Keys of records whose old revisions no token opens.
+    pub unopened: Vec<String>,
+    /// The servers of the control plane, by name.
+    pub nodes: Vec<Node>,
+    /// Which program runs it.
+    pub program: Program,
+}
+
+/// What the record says now.
+pub struct Current {
+    /// The configuration; `None` before encryption was ever enabled.
+    pub config: Option<EncryptionConfiguration>,
+    /// Its bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The state; that of a configuration without one is `start`, as for K3s.
+    pub state: Option<State>,
+}
+
+/// Gathers what belongs to a cluster while the records of a snapshot go by.
+#[derive(Default)]
+pub struct Gathering<'a> {
+    records: Vec<(u64, Entry<'a>, bool)>,
+    nodes: Vec<&'a [u8]>,
+    rke2: bool,
+}
+
+impl<'a> Gathering<'a> {
+    /// Takes note of entry number `number`; `live` when it is the newest of
+    /// its key. `nodes` is what the etcd keys of Nodes begin with.
+    pub fn add(&mut self, number: u64, entry: Entry<'a>, live: bool, nodes: &[u8]) {
+        if entry.revision.tombstone {
+            return;
+        }
+        if entry.kv.key.starts_with(RECORD) {
+            self.records.push((number, entry, live));
+        } else if live && entry.kv.key.starts_with(nodes) {
+            self.nodes.push(entry.kv.value);
+        } else if entry.kv.key.starts_with(b"rke2/") {
+            self.rke2 = true;
+        }
+    }
+
+    /// Whether there is a record at all.
+    #[must_use]
+    pub fn holds_record(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// Opens the record with the first token; further tokens open what
+    /// earlier ones have sealed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(self, tokens: &[Token]) -> Result<Cluster, Error> {
+        let names = |live: bool| -> Vec<String> {
+            let keys = self.records.iter().filter(|(_, _, is_live)| *is_live || !live);
+            let keys: BTreeSet<&[u8]> = keys.map(|(_, entry, _)| entry.kv.key).collect();
+            keys.into_iter().map(escape).collect()
+        };
+        let held = names(true);
+        if !self.holds_record() {
+            return Err(Error::NoRecord);
+        }
+        let Some(token) = tokens.first() else { return Err(Error::NoToken { held: names(false) }) };
+        let current = match held.as_slice() {
+            [] => return Err(Error::Deleted { held: names(false) }),
+            [key] => key.clone(),
+            _ => return Err(Error::SeveralRecords { held }),
+        };
+        if !token.passphrases().any(|passphrase| escape(&record_key(passphrase)) == current) {
+            return Err(Error::WrongToken { given: escape(&token.record_key()), held });
+        }
+        let mut revisions = Vec::new();
+        let mut unopened = BTreeSet::new();
+        for (number, entry, live) in &self.records {
+            let key = escape(entry.kv.key);
+            if entry.kv.value.is_empty() {
+                // A server takes the lock with an empty value, and fills it in.
+                if *live {
+                    return Err(Error::Locked { key });
+                }
+                continue;
+            }
+            let Some(passphrase) = passphrase(tokens, entry.kv.key) else {
+                unopened.insert(key);
+                continue;
+            };
+            let damaged = || Error::Damaged { key, revision: entry.revision.revision.to_string() };
+            let plain = bootstrap::open(entry.kv.value, passphrase).ok_or_else(damaged.clone())?;
+            if Record::parse(&plain).is_none() {
+                return Err(damaged());
+            }
+            let passphrase = Zeroizing::new(passphrase.to_owned());
+            revisions.push((*live, Revision { entry: *number, passphrase, plain }));
+        }
+        // The current revision stands last, whatever the order of the keys.
+        revisions.sort_by_key(|(live, revision)| (*live, revision.entry));
+        let mut nodes: Vec<Node> = self.nodes.iter().filter_map(|stored| Node::parse(stored)).collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        let rke2 = self.rke2 || nodes.iter().any(|node| node.program == Program::Rke2);
+        Ok(Cluster {
+            key: current,
+            revisions: revisions.into_iter().map(|(_, revision)| revision).collect(),
+            unopened: unopened.into_iter().collect(),
+            nodes,
+            program: if rke2 { Program::Rke2 } else { Program::K3s },
+        })
+    }
+}
+
+/// The passphrase a record of this key is sealed with.
+pub(super) fn passphrase<'t>(tokens: &'t [Token], etcd_key: &[u8]) -> Option<&'t str> {
+    tokens.iter().flat_map(Token::passphrases).find(|passphrase| record_key(passphrase) == etcd_key)
+}
+
+impl Cluster {
+    /// What the record says now.
+    ///
+    /// # Errors
+    /// A configuration K3s would not take.
+    pub fn current(&self) -> Result<Current, Error> {
+        let record = self.revisions.last().and_then(Revision::record);
+        let Some(bytes) = record.as_ref().and_then(Record::config) else {
+            return Ok(Current { config: None, bytes: Zeroizing::default(), state: None });
+        };
+        let config = parse(&bytes)?;
+        let state = record.as_ref().and_then(Record::state);
+        let state = state.unwrap_or_else(|| State::of(super::Stage::Start, &bytes));
+        Ok(Current { config: Some(config), bytes, state: Some(state) })
+    }
+
+    /// The configurations of all revisions: the keys of old revisions of
+    /// secrets are in old revisions of the record. One that does not parse
+    /// has none to give.
+    #[must_use]
+    pub fn configs(&self) -> Vec<EncryptionConfiguration> {
+        let records = self.revisions.iter().rev().filter_map(Revision::record);
+        records.filter_map(|record| parse(&record.config()?).ok()).collect()
+    }
+
+    /// The newest time any file of any revision bears.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.revisions.iter().filter_map(Revision::record).filter_map(|record| record.newest()).max()
+    }
+
+    /// The server whose files the record holds: the one that says what the
+    /// record says; else the first whose hash is that of the configuration,
+    /// else the first.
+    #[must_use]
+    pub fn answering(&self, current: &Current) -> Option<&Node> {
+        let said = current.state.as_ref().map(ToString::to_string);
+        let hash = config_hash(&current.bytes);
+        let nodes = || self.nodes.iter();
+        nodes()
+            .find(|node| Some(&node.annotation) == said.as_ref())
+            .or_else(|| nodes().find(|node| node.state().is_some_and(|state| state.hash == hash)))
+            .or_else(|| self.nodes.first())
+    }
+
+    /// The first two servers that say different things, in K3s's words.
+    #[must_use]
+    pub fn mismatch(&self) -> Option<String> {
+        let first = self.nodes.first()?;
+        let other = self.nodes.iter().find(|node| node.annotation != first.annotation)?;
+        let name = |node: &Node| escape(node.name.as_bytes());
+        Some(format!("hash does not match between {} and {}", name(first), name(other)))
+    }
+}
+
+/// Parses a configuration of the kind K3s writes and rotates.
+fn parse(bytes: &[u8]) -> Result<EncryptionConfiguration, Error> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let config = EncryptionConfiguration::parse(text).map_err(Error::Config)?;
+    crate::kube::Precedence::of(&config).map_err(Error::Config)?;
+    let [block] = config.blocks() else { return Err(Error::Blocks(config.blocks().len())) };
+    if block.providers.len() > 3 {
+        return Err(Error::Providers(block.providers.len()));
+    }
+    let unsupported = block.providers.iter().find_map(|element| match element {
+        Element::Kms(plugin) => Some(format!("kms {}", escape(plugin.name.as_bytes()))),
+        Element::Keys(keys) => {
+            let gcm = keys.iter().any(|key| key.provider() == Provider::Aesgcm);
+            gcm.then(|| Provider::Aesgcm.to_string())
+        }
+        Element::Identity => None,
+    });
+    unsupported.map_or(Ok(config), |what| Err(Error::UnsupportedKeys(what)))
+}

@@ -1,0 +1,124 @@
+//! What can be wrong with a K3s or RKE2 cluster's part of a snapshot. No
+//! message holds a token or a key.
+
+use super::token::TokenError;
+use crate::kube::ConfigError;
+use crate::kube::rotation::RotationError;
+use thiserror::Error;
+
+/// Why a step is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the fields are named and the messages tell the rest")]
+pub enum Error {
+    #[error("{0}")]
+    Token(#[from] TokenError),
+    #[error("the snapshot holds the record of a K3s or RKE2 cluster ({}), and no server token was given", list(held))]
+    NoToken { held: Vec<String> },
+    #[error("bootstrap data already found and encrypted with different token: the token given names {given}, the snapshot holds {}", list(held))]
+    WrongToken { given: String, held: Vec<String> },
+    #[error("the snapshot holds no record of a K3s or RKE2 cluster, and a server token was given")]
+    NoRecord,
+    #[error("the record of the K3s or RKE2 cluster was deleted; only old revisions of it are left ({})", list(held))]
+    Deleted { held: Vec<String> },
+    #[error("found multiple bootstrap keys in storage: {}", list(held))]
+    SeveralRecords { held: Vec<String> },
+    #[error("the bootstrap key lock is held: the record {key} is empty")]
+    Locked { key: String },
+    #[error("the record {key} at revision {revision} does not open, or is none")]
+    Damaged { key: String, revision: String },
+    #[error("old revisions of records are sealed with another token: {}", list(keys))]
+    Unopened { keys: Vec<String> },
+    #[error("the record's encryption configuration: {0}")]
+    Config(ConfigError),
+    #[error("the record's encryption configuration has {0} blocks of resources; K3s knows of one, and would drop the others")]
+    Blocks(usize),
+    #[error("more than 3 providers ({0}) found in secrets encryption")]
+    Providers(usize),
+    #[error("unsupported encryption keys found: {0}")]
+    UnsupportedKeys(String),
+    #[error("incorrect stage: {stage} found on {place}; {verb} follows {allowed}")]
+    IncorrectStage { verb: &'static str, stage: String, allowed: &'static str, place: String },
+    #[error("invalid hash: {hash} found on {place}, whose stage is {stage}")]
+    InvalidHash { hash: String, place: String, stage: String },
+    #[error("{mismatch}; the stage is {stage}")]
+    HashMismatch { mismatch: String, stage: String },
+    #[error("{verb} does not support secretbox key type, use rotate-keys instead")]
+    Secretbox { verb: &'static str },
+    #[error("a rotation is under way (stage {stage}): {verb} would break it off")]
+    UnderWay { verb: &'static str, stage: String },
+    #[error("{0}")]
+    Rotation(#[from] RotationError),
+    #[error("the record has more than 65534 revisions")]
+    TooManyRevisions,
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(String),
+}
+
+fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+impl Error {
+    /// A short, stable name for machine output.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "token",
+            Self::NoToken { .. } => "no-token",
+            Self::WrongToken { .. } => "wrong-token",
+            Self::NoRecord => "no-k3s-record",
+            Self::Deleted { .. }
+            | Self::SeveralRecords { .. }
+            | Self::Locked { .. }
+            | Self::Damaged { .. }
+            | Self::Unopened { .. }
+            | Self::TooManyRevisions => "k3s-record",
+            Self::Config(_) | Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => "configuration",
+            Self::IncorrectStage { .. }
+            | Self::InvalidHash { .. }
+            | Self::HashMismatch { .. }
+            | Self::Secretbox { .. }
+            | Self::UnderWay { .. } => "stage",
+            Self::Rotation(_) => "rotation",
+            Self::Random(_) => "unexpected",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "give the file server/token of a server, or the password the servers were started with",
+            Self::NoToken { .. } => {
+                "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN or RKE2_TOKEN"
+            }
+            Self::WrongToken { .. } => {
+                "give the token the servers ran with when the snapshot was taken; for one taken before `token rotate`, that is the old one"
+            }
+            Self::NoRecord => "leave the token away, and give the configuration as --encryption-config",
+            Self::Deleted { .. } | Self::Locked { .. } => "take another snapshot once every server has started",
+            Self::SeveralRecords { .. } => {
+                "K3s refuses to go on too: delete the one whose token is out of use (etcdctl del KEY) and take another snapshot"
+            }
+            Self::Damaged { .. } => "take another snapshot: K3s could not restore this one",
+            Self::Unopened { .. } => {
+                "give the earlier token as another --token-file; or drop old revisions with --compact; or carry them over with --keep-unreadable"
+            }
+            Self::Config(source) => source.remedy(),
+            Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => {
+                "K3s does not rotate keys of such a configuration: mend it on a running server first"
+            }
+            Self::IncorrectStage { .. } | Self::InvalidHash { .. } => {
+                "finish what was begun, or go on from here with --force: `rotate-keys --force` ends every stage with one new key"
+            }
+            Self::HashMismatch { .. } => {
+                "servers disagree. A restore makes the first server's files those of the snapshot and the others follow: go on with --force; delete the Node of a server that is gone (kubectl delete node NAME)"
+            }
+            Self::Secretbox { .. } => "run `rotate-keys`",
+            Self::UnderWay { .. } => "end it first with `rotate-keys --force`",
+            Self::Rotation(source) => source.remedy(),
+            Self::TooManyRevisions => "drop old revisions with --compact",
+            Self::Random(_) => "see to the machine, and run it again",
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! A configuration as the text kube-apiserver reads.
+
+use super::config::{Element, EncryptionConfiguration};
+use super::key::SealingKey;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+const KIND: &str = "EncryptionConfiguration";
+const VERSION: &str = "apiserver.config.k8s.io/v1";
+
+/// Room enough that the text does not grow while keys are put into it: what
+/// it grew out of would be left behind unwiped.
+const ROOM: usize = 1 << 16;
+
+/// A string as Go's `encoding/json` writes it.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::String(text.to_owned()).to_string();
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+impl EncryptionConfiguration {
+    /// One line of JSON, byte for byte what Go's `json.Marshal` makes of it,
+    /// and so what K3s writes. A KMS plugin, of which the name alone is known
+    /// here, is left out; the steps of [`super::rotation`] refuse one.
+    #[must_use]
+    pub fn to_json(&self) -> Zeroizing<String> {
+        let mut out = Zeroizing::new(String::with_capacity(ROOM));
+        *out += &format!("{{\"kind\":\"{KIND}\",\"apiVersion\":\"{VERSION}\",\"resources\":[");
+        for (i, block) in self.blocks().iter().enumerate() {
+            let names: Vec<_> = block.resources.iter().map(|name| quoted(&name.to_string())).collect();
+            let comma = if i == 0 { "" } else { "," };
+            *out += &format!("{comma}{{\"resources\":[{}],\"providers\":[", names.join(","));
+            for (j, element) in block.providers.iter().enumerate() {
+                out.push_str(if j == 0 { "" } else { "," });
+                match element {
+                    Element::Identity => out.push_str("{\"identity\":{}}"),
+                    Element::Keys(keys) => json_keys(keys, &mut out),
+                    Element::Kms(_) => {}
+                }
+            }
+            out.push_str("]}");
+        }
+        out.push_str("]}");
+        out
+    }
+
+    /// YAML, for people.
+    #[must_use]
+    pub fn to_yaml(&self) -> Zeroizing<String> {
+        let mut out = Zeroizing::new(String::with_capacity(ROOM));
+        *out += &format!("apiVersion: {VERSION}\nkind: {KIND}\nresources:\n");
+        for block in self.blocks() {
+            out.push_str("  - resources:\n");
+            for name in &block.resources {
+                *out += &format!("      - {}\n", quoted(&name.to_string()));
+            }
+            out.push_str("    providers:\n");
+            for element in &block.providers {
+                match element {
+                    Element::Identity => out.push_str("      - identity: {}\n"),
+                    Element::Keys(keys) => yaml_keys(keys, &mut out),
+                    Element::Kms(_) => {}
+                }
+            }
+        }
+        out
+    }
+}
+
+fn json_keys(keys: &[Arc<SealingKey>], out: &mut Zeroizing<String>) {
+    let Some(first) = keys.first() else { return };
+    **out += &format!("{{\"{}\":{{\"keys\":[", first.provider());
+    for (i, key) in keys.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        **out += &format!("{comma}{{\"name\":{},\"secret\":\"", quoted(key.name()));
+        key.put_base64(out);
+        out.push_str("\"}");
+    }
+    out.push_str("]}}");
+}
+
+fn yaml_keys(keys: &[Arc<SealingKey>], out: &mut Zeroizing<String>) {
+    let Some(first) = keys.first() else { return };
+    **out += &format!("      - {}:\n          keys:\n", first.provider());
+    for key in keys {
+        **out += &format!("            - name: {}\n              secret: ", quoted(key.name()));
+        key.put_base64(out);
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const K3S: &str = "{\"kind\":\"EncryptionConfiguration\",\"apiVersion\":\"apiserver.config.k8s.io/v1\",\"resources\":[{\"resources\":[\"secrets\"],\"providers\":[{\"aescbc\":{\"keys\":[{\"name\":\"aescbckey\",\"secret\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"}]}},{\"identity\":{}}]}]}";
+
+    #[test]
+    fn json_is_k3s_own_byte_for_byte() {
+        let config = EncryptionConfiguration::parse(K3S).unwrap();
+        assert_eq!(config.to_json().as_str(), K3S);
+    }
+
+    #[test]
+    fn both_forms_are_read_back_the_same() {
+        let text = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets, '*.apps']\n  providers:\n  - secretbox: {keys: [{name: 'a:\"<b', secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n  - identity: {}\n- resources: [configmaps]\n  providers: [identity: {}, aesgcm: {keys: [{name: k, secret: AAECAwQFBgcICQoLDA0ODw==}]}]\n";
+        let config = EncryptionConfiguration::parse(text).unwrap();
+        let json = config.to_json();
+        for again in [config.to_yaml(), json.clone()] {
+            let again = EncryptionConfiguration::parse(&again).unwrap();
+            assert_eq!(again.to_json(), json);
+        }
+    }
+}

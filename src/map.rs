@@ -10,7 +10,6 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Map {
     map: Mmap,
-    file: File,
 }
 
 impl Map {
@@ -19,10 +18,14 @@ impl Map {
     /// # Errors
     /// When it cannot be opened or mapped, or is no regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-        }
+        Self::of(open_regular(path)?)
+    }
+
+    /// Maps an open file.
+    ///
+    /// # Errors
+    /// When it cannot be mapped.
+    pub fn of(file: File) -> io::Result<Self> {
         #[allow(unsafe_code, reason = "a memory map cannot be had without")]
         // SAFETY: the map is read-only and private to this value, and lives
         // no longer than it. What remains is that the file may change or
@@ -36,14 +39,20 @@ impl Map {
         //   process; it reads nothing wrong. The input is never written to,
         //   and the output does not yet have its name then.
         let map = unsafe { Mmap::map(&file) }?;
-        Ok(Self { map, file })
+        Ok(Self { map })
     }
+}
 
-    /// The open file behind the map.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
+/// Opens a file for reading, if it is a regular one.
+///
+/// # Errors
+/// As the file system's.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
+    Ok(file)
 }
 
 impl Deref for Map {

@@ -184,7 +184,7 @@ pub struct Output<'d> {
 }
 
 impl<'d> Output<'d> {
-    /// Looks whether `path` may be written, given the open input, and begins
+    /// Looks whether `path` may be written, given the open inputs, and begins
     /// a temporary file beside it.
     ///
     /// # Errors
@@ -194,11 +194,11 @@ impl<'d> Output<'d> {
     pub fn begin(
         disk: &'d dyn Disk,
         path: &Path,
-        input: &File,
+        inputs: &[&File],
         need: u64,
         replace: bool,
     ) -> Result<Self, Error> {
-        let directory = allowed(path, input, replace)?;
+        let directory = allowed(path, inputs, replace)?;
         let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
         let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
         if free < need {
@@ -267,7 +267,7 @@ impl<'d> Output<'d> {
     /// # Errors
     /// [`Error::Exists`] when a file of that name has appeared meanwhile,
     /// [`Error::Io`].
-    pub fn publish(mut self) -> Result<(), Error> {
+    pub fn publish(&mut self) -> Result<(), Error> {
         self.finish()?;
         match self.disk.rename(&self.temporary, &self.path, self.replace) {
             Ok(()) => self.published = true,
@@ -277,6 +277,21 @@ impl<'d> Output<'d> {
             Err(source) => return Err(self.error("renaming")(source)),
         }
         self.disk.sync_directory(&self.directory).map_err(self.error("making its name durable"))
+    }
+
+    /// Whether the file has its name.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.published
+    }
+
+    /// Takes a published file away again, unless it has replaced another one:
+    /// what it was made for has failed.
+    pub fn withdraw(self) {
+        if self.published && !self.replace {
+            // The error that led here is the one that is told.
+            let _ = self.disk.remove(&self.path);
+        }
     }
 }
 
@@ -291,7 +306,7 @@ impl Drop for Output<'_> {
 }
 
 /// Whether `path` may be written; returns the directory it lies in.
-fn allowed(path: &Path, input: &File, replace: bool) -> Result<PathBuf, Error> {
+fn allowed(path: &Path, inputs: &[&File], replace: bool) -> Result<PathBuf, Error> {
     let no_name = || Error::NoName { path: path.to_owned() };
     path.file_name().ok_or_else(no_name)?;
     let directory = match path.parent() {
@@ -303,14 +318,16 @@ fn allowed(path: &Path, input: &File, replace: bool) -> Result<PathBuf, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(directory),
         Err(source) => Err(Error::Io { path: path.to_owned(), step: "looking at it", source }),
         Ok(link) => {
-            let of_input = input.metadata().map_err(|source| Error::Io {
-                path: path.to_owned(),
-                step: "looking at the input",
-                source,
-            })?;
-            let same = |m: &std::fs::Metadata| m.dev() == of_input.dev() && m.ino() == of_input.ino();
-            if same(&link) || std::fs::metadata(path).is_ok_and(|target| same(&target)) {
-                return Err(Error::SameFile { path: path.to_owned() });
+            for input in inputs {
+                let of_input = input.metadata().map_err(|source| Error::Io {
+                    path: path.to_owned(),
+                    step: "looking at the input",
+                    source,
+                })?;
+                let same = |m: &std::fs::Metadata| m.dev() == of_input.dev() && m.ino() == of_input.ino();
+                if same(&link) || std::fs::metadata(path).is_ok_and(|target| same(&target)) {
+                    return Err(Error::SameFile { path: path.to_owned() });
+                }
             }
             if link.is_dir() {
                 return Err(no_name());
@@ -327,7 +344,7 @@ mod tests {
     fn begin<'a>(dir: &Path, name: &str, replace: bool) -> Result<Output<'a>, Error> {
         let input = dir.join("input");
         std::fs::write(&input, b"input").unwrap();
-        Output::begin(&SystemDisk, &dir.join(name), &File::open(input).unwrap(), 10, replace)
+        Output::begin(&SystemDisk, &dir.join(name), &[&File::open(input).unwrap()], 10, replace)
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -370,9 +387,10 @@ mod tests {
     #[test]
     fn a_file_that_appears_meanwhile_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let output = begin(dir.path(), "out", false).unwrap();
+        let mut output = begin(dir.path(), "out", false).unwrap();
         std::fs::write(dir.path().join("out"), b"other").unwrap();
         assert!(matches!(output.publish(), Err(Error::Exists { .. })));
+        drop(output);
         assert_eq!(names(dir.path()), ["input", "out"]);
     }
 
@@ -393,7 +411,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("input"), b"").unwrap();
         let input = File::open(dir.path().join("input")).unwrap();
-        let refused = Output::begin(&SystemDisk, &dir.path().join("out"), &input, u64::MAX, false);
+        let refused = Output::begin(&SystemDisk, &dir.path().join("out"), &[&input], u64::MAX, false);
         assert!(matches!(refused, Err(Error::NoSpace { .. })));
         assert_eq!(names(dir.path()), ["input"]);
     }

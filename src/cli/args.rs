@@ -21,6 +21,27 @@ pub enum Command {
         after_help = "Example:\n  etcd-rekey reencrypt snapshot.db --encryption-config new.yaml \\\n      --decryption-config old.yaml -o rekeyed.db"
     )]
     Reencrypt(Reencrypt),
+    /// Make a new key, write a snapshot with every value under it, prove it, drop the old keys
+    #[command(
+        after_help = "Examples:\n  K3s, RKE2: etcd-rekey rotate-keys on-demand-server-1-1764000000 --token-file token -o rekeyed\n  others:    etcd-rekey rotate-keys snapshot.db --encryption-config enc.yaml \\\n                 --write-config new.yaml -o rekeyed.db"
+    )]
+    RotateKeys(RotateKeys),
+    /// Add a second key: to the record of a K3s snapshot, or to a configuration
+    #[command(
+        after_help = "Examples:\n  etcd-rekey prepare SNAPSHOT --token-file token -o prepared\n  etcd-rekey prepare --encryption-config enc.yaml --write-config prepared.yaml"
+    )]
+    Prepare(Step),
+    /// Make the second key the one that writes: in the record of a K3s snapshot, or in a configuration
+    #[command(
+        after_help = "Examples:\n  etcd-rekey rotate prepared --token-file token -o rotated\n  etcd-rekey rotate --encryption-config prepared.yaml --write-config rotated.yaml"
+    )]
+    Rotate(Step),
+    /// Seal what is plaintext, and write the configuration that says so
+    #[command(after_help = "Example:\n  etcd-rekey enable SNAPSHOT --token-file token -o sealed")]
+    Enable(RotateKeys),
+    /// Make plaintext of everything, and write the configuration that says so
+    #[command(after_help = "Example:\n  etcd-rekey disable SNAPSHOT --token-file token -o plain")]
+    Disable(Disable),
     /// Prove that a snapshot holds what another one holds, under the key that writes now
     #[command(
         after_help = "Example:\n  etcd-rekey verify rekeyed.db --against snapshot.db \\\n      --encryption-config new.yaml --decryption-config old.yaml"
@@ -85,6 +106,9 @@ pub struct Keys {
     /// EncryptionConfiguration with further keys for reading; may be given several times
     #[arg(long, value_name = "FILE")]
     pub decryption_config: Vec<PathBuf>,
+    /// K3s, RKE2: file with the server token, - for standard input; further ones open what earlier tokens sealed. Else `K3S_TOKEN`, `K3S_TOKEN_FILE`, `RKE2_TOKEN` or `RKE2_TOKEN_FILE`
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Vec<PathBuf>,
     /// Prefix of Kubernetes' keys, as kube-apiserver's --etcd-prefix
     #[arg(long, value_name = "PREFIX", default_value = "/registry")]
     pub etcd_prefix: String,
@@ -112,22 +136,20 @@ fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
-/// `reencrypt`.
+/// Flags of every command that writes a snapshot.
 #[derive(Debug, Flags)]
-pub struct Reencrypt {
-    /// The snapshot; it is not changed
-    pub snapshot: PathBuf,
-    /// The EncryptionConfiguration kube-apiserver will run with: its first keys write, all its keys read
+pub struct Rewrite {
+    /// The `EncryptionConfiguration` of kube-apiserver; a K3s or RKE2 snapshot holds its own
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    pub encryption_config: Option<PathBuf>,
+    /// Leave the configuration the output needs here, mode 0600
     #[arg(long, value_name = "FILE")]
-    pub encryption_config: PathBuf,
+    pub write_config: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keys: Keys,
-    /// The snapshot to write
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// Replace the output if it exists
-    #[arg(long)]
+    /// Replace outputs that exist; for a K3s snapshot also: go on whatever its stage
+    #[arg(short, long)]
     pub force: bool,
     /// Say what would be done, and write nothing
     #[arg(long)]
@@ -135,9 +157,9 @@ pub struct Reencrypt {
     /// Carry over values that no key opens, unchanged; exit code 7 then
     #[arg(long)]
     pub keep_unreadable: bool,
-    /// Let sealed values become plaintext where the configuration says so
+    /// Leave out superseded revisions and deleted keys, as a compaction by etcd would
     #[arg(long)]
-    pub allow_plaintext: bool,
+    pub compact: bool,
     /// Do not prove the output; run `verify` on it yourself
     #[arg(long)]
     pub no_verify: bool,
@@ -149,6 +171,77 @@ pub struct Reencrypt {
     pub common: Common,
 }
 
+/// `reencrypt`.
+#[derive(Debug, Flags)]
+pub struct Reencrypt {
+    /// The snapshot; it is not changed
+    pub snapshot: PathBuf,
+    /// The snapshot to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// K3s, RKE2: keep the old key in the record
+    #[arg(long)]
+    pub skip: bool,
+    /// Let sealed values become plaintext where the configuration says so
+    #[arg(long)]
+    pub allow_plaintext: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rewrite: Rewrite,
+}
+
+/// `rotate-keys`, `enable`.
+#[derive(Debug, Flags)]
+pub struct RotateKeys {
+    /// The snapshot; it is not changed
+    pub snapshot: PathBuf,
+    /// The snapshot to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The provider of the key; the one in use otherwise
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    pub secrets_encryption_provider: Option<KeyProvider>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rewrite: Rewrite,
+}
+
+/// Providers K3s makes keys of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyProvider {
+    /// AES-CBC.
+    Aescbc,
+    /// XSalsa20 and Poly1305.
+    Secretbox,
+}
+
+/// `disable`.
+#[derive(Debug, Flags)]
+pub struct Disable {
+    /// The snapshot; it is not changed
+    pub snapshot: PathBuf,
+    /// The snapshot to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rewrite: Rewrite,
+}
+
+/// `prepare`, `rotate`.
+#[derive(Debug, Flags)]
+pub struct Step {
+    /// A K3s or RKE2 snapshot; it is not changed
+    #[arg(requires = "output")]
+    pub snapshot: Option<PathBuf>,
+    /// The snapshot to write
+    #[arg(short, long, value_name = "FILE", requires = "snapshot")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rewrite: Rewrite,
+}
+
 /// `verify`.
 #[derive(Debug, Flags)]
 pub struct Verify {
@@ -157,9 +250,9 @@ pub struct Verify {
     /// The snapshot it was made from
     #[arg(long, value_name = "FILE")]
     pub against: PathBuf,
-    /// The EncryptionConfiguration it was made with
-    #[arg(long, value_name = "FILE")]
-    pub encryption_config: PathBuf,
+    /// The EncryptionConfiguration it was made with; a K3s or RKE2 snapshot holds its own
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keys: Keys,
@@ -169,6 +262,9 @@ pub struct Verify {
     /// Sealed values became plaintext on purpose
     #[arg(long)]
     pub allow_plaintext: bool,
+    /// Superseded revisions and deleted keys were left out on purpose
+    #[arg(long)]
+    pub compact: bool,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub running: Running,
@@ -195,6 +291,9 @@ pub struct Status {
     /// EncryptionConfiguration whose keys are tried on every value
     #[arg(long, value_name = "FILE")]
     pub encryption_config: Option<PathBuf>,
+    /// K3s, RKE2: encryption-config.json of a server, to be compared with the record; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub server_config: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keys: Keys,

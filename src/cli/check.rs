@@ -1,7 +1,7 @@
 //! `check`.
 
 use super::args::{Check, WriteOut};
-use super::{Exit, signals, write_out};
+use super::{Exit, inputs, signals, write_out};
 use crate::bolt::check::Thoroughness;
 use crate::bolt::{Survey, survey};
 use crate::etcd::history::key_bucket;
@@ -24,7 +24,7 @@ struct Found {
 pub fn run(args: &Check) -> Exit {
     signals::watch();
     let how = args.common.write_out;
-    let file = match SnapshotFile::open(&args.snapshot, args.common.skip_hash_check) {
+    let file = match inputs::snapshot(&args.snapshot, args.common.skip_hash_check) {
         Ok(file) => file,
         Err(error) => return write_out::error(&error, how),
     };

@@ -59,13 +59,21 @@ impl From<&rekey::Error> for Exit {
             | Error::Unreadable { .. }
             | Error::WouldBePlaintext { .. }
             | Error::KmsWriter { .. }
-            | Error::K3sRecord { .. } => Self::Keys,
+            | Error::Rotation(_) => Self::Keys,
+            Error::K3s(crate::k3s::Error::Random(_)) => Self::Unexpected,
+            Error::K3s(_) => Self::Keys,
+            Error::NoConfig
+            | Error::ConfigBesideRecord
+            | Error::NothingToWrite { .. }
+            | Error::NoWriteConfig { .. } => Self::Usage,
             Error::Output(
                 output::Error::Exists { .. } | output::Error::SameFile { .. } | output::Error::NoName { .. },
             ) => Self::Usage,
-            Error::Open { .. } | Error::Output(_) | Error::ReadBack { .. } | Error::InputChanged { .. } => {
-                Self::Io
-            }
+            Error::Open { .. }
+            | Error::Unpack { .. }
+            | Error::Output(_)
+            | Error::ReadBack { .. }
+            | Error::InputChanged { .. } => Self::Io,
             Error::Verification { .. } => Self::Verification,
             Error::Random(_) | Error::Threads(_) => Self::Unexpected,
             Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),

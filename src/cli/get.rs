@@ -6,7 +6,6 @@ use crate::etcd::escape;
 use crate::kube::resource::key_prefix;
 use crate::rekey::Error;
 use crate::rekey::inventory::{Item, visit};
-use crate::rekey::source::SnapshotFile;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -37,14 +36,14 @@ pub fn run(args: &Get) -> Exit {
 }
 
 fn find(args: &Get) -> Result<Option<Found>, Error> {
-    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys)?;
     let wanted = if args.key.starts_with('/') {
         args.key.clone()
     } else {
         format!("{}secrets/{}", key_prefix(&args.keys.etcd_prefix), args.key)
     };
-    let file = SnapshotFile::open(&args.snapshot, args.common.skip_hash_check)?;
+    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
+    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
     let mut found = None;
     visit(&file, &source, &rules, |item| {
         let revision = item.record.revision.revision.main;

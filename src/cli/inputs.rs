@@ -1,19 +1,43 @@
-//! Configurations and snapshots, read from the files the flags name.
+//! Configurations, tokens and snapshots, read from the files the flags name.
 
 use super::args::Keys;
+use crate::k3s::{self, Cluster, Token};
 use crate::kube::EncryptionConfiguration;
 use crate::rekey::source::{SnapshotFile, Source};
-use crate::rekey::{Error, Rules};
-use std::path::Path;
+use crate::rekey::{Error, Rules, task};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// More than this is no configuration and no token.
+const MOST: u64 = 16 << 20;
+
+/// Reads a text with keys in it.
+fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Error> {
+    let io = |source| Error::Open { file: path.to_owned(), source };
+    // Room at once: a buffer that grew would leave keys behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 16));
+    from.by_ref().take(MOST + 1).read_to_end(&mut bytes).map_err(io)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST {
+        return Err(io(std::io::Error::other("it is larger than 16 MiB")));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| io(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text (UTF-8)")))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn secret_file(path: &Path) -> Result<Zeroizing<String>, Error> {
+    // A pipe will do: keys need not lie in a file.
+    let file = std::fs::File::open(path);
+    secret_text(path, file.map_err(|source| Error::Open { file: path.to_owned(), source })?)
+}
 
 /// Reads an EncryptionConfiguration.
 ///
 /// # Errors
 /// [`Error::Open`], [`Error::Config`].
 pub fn config(path: &Path) -> Result<EncryptionConfiguration, Error> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.map_err(|source| Error::Open { file: path.to_owned(), source })?;
+    let text = secret_file(path)?;
     let parsed = EncryptionConfiguration::parse(&text);
     let parsed = parsed.map_err(|source| Error::Config { file: path.to_owned(), source })?;
     // The precedence rules are part of what upstream refuses to load.
@@ -22,26 +46,88 @@ pub fn config(path: &Path) -> Result<EncryptionConfiguration, Error> {
         .map_err(|source| Error::Config { file: path.to_owned(), source })
 }
 
-/// Rules for a rewrite.
+/// Reads configurations.
 ///
 /// # Errors
 /// As [`config`].
-pub fn writing(write: &Path, keys: &Keys) -> Result<Rules, Error> {
-    let written = config(write)?;
-    let read = keys.decryption_config.iter().map(|path| config(path)).collect::<Result<Vec<_>, _>>()?;
-    Rules::writing(&written, &read, &keys.etcd_prefix)
-        .map_err(|source| Error::Config { file: write.to_owned(), source })
+pub fn configs(paths: &[PathBuf]) -> Result<Vec<EncryptionConfiguration>, Error> {
+    paths.iter().map(|path| config(path)).collect()
 }
 
-/// Rules for reading alone.
+/// The server tokens: of the files given, else of the variables K3s and RKE2
+/// read.
 ///
 /// # Errors
-/// As [`config`].
-pub fn reading(config_file: Option<&Path>, keys: &Keys) -> Result<Rules, Error> {
+/// [`Error::Open`]; a text that is no token.
+pub fn tokens(files: &[PathBuf]) -> Result<Vec<Token>, Error> {
+    let parse = |text: &str| Token::parse(text).map_err(|error| Error::from(k3s::Error::from(error)));
+    let read = |path: &Path| {
+        let text = if path == Path::new("-") {
+            secret_text(Path::new("standard input"), std::io::stdin().lock())?
+        } else {
+            secret_file(path)?
+        };
+        parse(&text)
+    };
+    if !files.is_empty() {
+        return files.iter().map(|path| read(path)).collect();
+    }
+    for (variable, file_variable) in [("K3S_TOKEN", "K3S_TOKEN_FILE"), ("RKE2_TOKEN", "RKE2_TOKEN_FILE")] {
+        if let Ok(text) = std::env::var(variable).map(Zeroizing::new)
+            && !text.is_empty()
+        {
+            return Ok(vec![parse(&text)?]);
+        }
+        if let Some(path) = std::env::var_os(file_variable).filter(|path| !path.is_empty()) {
+            return Ok(vec![read(Path::new(&path))?]);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What opens the values of a snapshot, for reading alone: the configurations
+/// given and, with a token, those in the record of a K3s or RKE2 cluster.
+pub struct Reading {
+    /// The keys.
+    pub rules: Rules,
+    /// The cluster, where a token opened its record.
+    pub cluster: Option<Cluster>,
+}
+
+/// Gathers what opens the values of a snapshot.
+///
+/// # Errors
+/// As [`config`] and [`tokens`]; a token that does not fit.
+pub fn reading(
+    config_file: Option<&Path>,
+    keys: &Keys,
+    file: &SnapshotFile,
+    source: &Source<'_>,
+) -> Result<Reading, Error> {
     let files = config_file.into_iter().chain(keys.decryption_config.iter().map(AsRef::as_ref));
-    let read = files.map(config).collect::<Result<Vec<_>, _>>()?;
-    Rules::reading(&read, &keys.etcd_prefix)
-        .map_err(|source| Error::Config { file: config_file.unwrap_or(Path::new("-")).to_owned(), source })
+    let mut read = files.map(config).collect::<Result<Vec<_>, _>>()?;
+    let tokens = tokens(&keys.token_file)?;
+    let mut cluster = None;
+    if !tokens.is_empty() {
+        let gathering = task::gather(file, source, &keys.etcd_prefix)?;
+        if gathering.holds_record() || !keys.token_file.is_empty() {
+            let opened = gathering.open(&tokens)?;
+            read.extend(opened.configs());
+            cluster = Some(opened);
+        }
+    }
+    let rules = Rules::reading(&read, &keys.etcd_prefix)
+        .map_err(|source| Error::Config { file: config_file.unwrap_or(Path::new("-")).to_owned(), source })?;
+    Ok(Reading { rules, cluster })
+}
+
+/// Opens a snapshot to be read. A zip archive is unpacked where temporary
+/// files go.
+///
+/// # Errors
+/// As [`SnapshotFile::open`].
+pub fn snapshot(path: &Path, skip_hash_check: bool) -> Result<SnapshotFile, Error> {
+    SnapshotFile::open(path, skip_hash_check, &std::env::temp_dir())
 }
 
 /// Reads a snapshot whose trailer is verified first.

@@ -6,7 +6,6 @@ use crate::etcd::escape;
 use crate::kube::GroupResource;
 use crate::rekey::Error;
 use crate::rekey::inventory::visit;
-use crate::rekey::source::SnapshotFile;
 use serde::Serialize;
 use serde_json::json;
 
@@ -31,10 +30,10 @@ pub fn run(args: &List) -> Exit {
 }
 
 fn rows(args: &List) -> Result<Vec<Row>, Error> {
-    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys)?;
     let wanted = args.resource.as_deref().map(GroupResource::parse);
-    let file = SnapshotFile::open(&args.snapshot, args.common.skip_hash_check)?;
+    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
+    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
     let mut rows = Vec::new();
     visit(&file, &source, &rules, |item| {
         if (item.current || args.revisions) && wanted.as_ref().is_none_or(|wanted| *wanted == item.resource) {

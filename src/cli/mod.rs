@@ -6,13 +6,15 @@ mod exit;
 mod get;
 mod inputs;
 mod list;
+mod next_steps;
 mod progress;
-mod reencrypt;
+mod rewrite;
 mod signals;
 mod status;
 mod verify;
 mod write_out;
 
+use crate::k3s::Verb;
 pub use args::Args;
 use args::Command;
 pub use exit::Exit;
@@ -22,7 +24,12 @@ use std::process::ExitCode;
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let exit = match &args.command {
-        Command::Reencrypt(args) => reencrypt::run(args),
+        Command::Reencrypt(args) => rewrite::reencrypt(args),
+        Command::RotateKeys(args) => rewrite::with_key(Verb::RotateKeys, args),
+        Command::Prepare(args) => rewrite::step(Verb::Prepare, args),
+        Command::Rotate(args) => rewrite::step(Verb::Rotate, args),
+        Command::Enable(args) => rewrite::with_key(Verb::Enable, args),
+        Command::Disable(args) => rewrite::disable(args),
         Command::Verify(args) => verify::run(args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(args),

@@ -1,19 +1,20 @@
 //! `status`.
 
-use super::args::{Status, WriteOut};
+use super::args::{self, WriteOut};
 use super::{Exit, inputs, signals, write_out};
-use crate::etcd::hash::{hash_kv, hash_kv_covers};
-use crate::etcd::{Checksum, RevisionKey, status_hash};
+use crate::etcd::Hashes;
+use crate::k3s::status::Status;
 use crate::rekey::Error;
 use crate::rekey::inventory::Inventory;
 use crate::rekey::residue::{self, Residue};
-use crate::rekey::source::{SnapshotFile, Source};
-use crate::rekey::verify::Hashes;
+use crate::rekey::source::Source;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// Runs the command.
-pub fn run(args: &Status) -> Exit {
+pub fn run(args: &args::Status) -> Exit {
     signals::watch();
     match status(args) {
         Ok(exit) => exit,
@@ -21,34 +22,48 @@ pub fn run(args: &Status) -> Exit {
     }
 }
 
-fn status(args: &Status) -> Result<Exit, Error> {
-    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys)?;
-    let file = SnapshotFile::open(&args.snapshot, args.common.skip_hash_check)?;
+fn status(args: &args::Status) -> Result<Exit, Error> {
+    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
-    let inventory = Inventory::take(&file, &source, &rules)?;
+    let reading = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?;
+    let k3s = match &reading.cluster {
+        Some(cluster) => Some(cluster.status(&server_configs(&args.server_config)?)?),
+        None => None,
+    };
+    let inventory = Inventory::take(&file, &source, &reading.rules)?;
     let residue = residue::scan(&source.db, &source.survey.used);
-    let hashes = hashes(&file, &source)?;
+    let hashes = source.hashes().map_err(|e| file.error(e))?;
     let trailer = if file.snapshot()?.trailer.is_some() { "ok" } else { "missing" };
     if args.common.write_out == WriteOut::Json {
-        return Ok(write_out::json(&as_json(&source, &inventory, residue, hashes, trailer)));
+        let ours = as_json(&source, &inventory, residue, hashes, trailer);
+        return Ok(write_out::json(&Both { k3s: k3s.as_ref(), ours: &ours }));
     }
     let boxed = args.common.write_out == WriteOut::Table;
-    write_out::text(&as_text(&source, &inventory, residue, hashes, trailer, boxed));
+    let mut text = k3s.as_ref().map(Status::text).unwrap_or_default();
+    text += &as_text(&source, &inventory, residue, hashes, trailer, boxed);
+    if k3s.is_some_and(|k3s| k3s.enable.is_some() && !k3s.hash_match) {
+        text += "servers disagree on the configuration: a restore of a rekeyed snapshot makes them agree;\n  delete the Node of a server that is gone (kubectl delete node NAME)\n";
+    }
+    write_out::text(&text);
     Ok(Exit::Done)
 }
 
-fn hashes(file: &SnapshotFile, source: &Source<'_>) -> Result<Hashes, Error> {
-    let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-    let (mut all, mut covered) = (Checksum::default(), Checksum::default());
-    for (number, entry) in (0..).zip(keys.entries()) {
-        let entry = entry.map_err(|e| file.error(e))?;
-        all.entry(&entry);
-        if RevisionKey::parse(entry.key).is_some_and(|key| hash_kv_covers(&source.history, number, key)) {
-            covered.entry(&entry);
-        }
-    }
-    let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
-    Ok(Hashes { status, kv: hash_kv(&covered) })
+/// K3s's fields at the top, ours beside them.
+#[derive(Serialize)]
+struct Both<'s> {
+    #[serde(flatten)]
+    k3s: Option<&'s Status>,
+    #[serde(flatten)]
+    ours: &'s Value,
+}
+
+/// The configuration files of servers, by name.
+fn server_configs(paths: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).map_err(|source| Error::Open { file: path.clone(), source })?;
+        Ok((path.display().to_string(), bytes))
+    };
+    paths.iter().map(read).collect()
 }
 
 fn as_json(

@@ -3,9 +3,8 @@
 use super::args::{Verify, WriteOut};
 use super::progress::Shown;
 use super::{Exit, inputs, signals, write_out};
-use crate::rekey::Error;
-use crate::rekey::source::SnapshotFile;
 use crate::rekey::verify::{Allowed, Verified, verify};
+use crate::rekey::{Error, task};
 use serde_json::json;
 
 /// Runs the command.
@@ -44,15 +43,27 @@ pub fn run(args: &Verify) -> Exit {
 }
 
 fn prove(args: &Verify) -> Result<Verified, Error> {
-    let rules = inputs::writing(&args.encryption_config, &args.keys)?;
-    let output = SnapshotFile::open(&args.snapshot, false)?;
-    let input = SnapshotFile::open(&args.against, args.common.skip_hash_check)?;
+    let output = inputs::snapshot(&args.snapshot, false)?;
+    let input = inputs::snapshot(&args.against, args.common.skip_hash_check)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.running.threads)
         .build()
         .map_err(|e| Error::Threads(e.to_string()))?;
     let progress = Shown::new(&args.running, "values");
     let source = inputs::verified(&input, false)?;
-    let allowed = Allowed { unreadable: args.keep_unreadable, plaintext: args.allow_plaintext };
+    let written = inputs::verified(&output, false)?;
+    let read = inputs::configs(&args.keys.decryption_config)?;
+    let prefix = &args.keys.etcd_prefix;
+    let tokens = inputs::tokens(&args.keys.token_file)?;
+    let config = args.encryption_config.as_ref();
+    let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?)));
+    let (rules, proof) =
+        task::proof((&input, &source), (&output, &written), config.transpose()?, read, tokens, prefix)?;
+    let allowed = Allowed {
+        unreadable: args.keep_unreadable,
+        plaintext: args.allow_plaintext,
+        compacted: args.compact,
+        record: proof.as_ref(),
+    };
     pool.install(|| verify((&input, &source), &output, &rules, allowed, &progress))
 }

@@ -13,6 +13,8 @@ pub enum Error {
     MissingTrailer { bytes: u64 },
     #[error("the SHA-256 trailer does not fit: the file says {expected}, its bytes are {found}")]
     TrailerMismatch { expected: String, found: String },
+    #[error("the zip archive is no compressed snapshot: {why}")]
+    Zip { why: String },
     #[error("{0}")]
     Structure(#[from] Defect),
     #[error("the file has no bucket \"key\": it is a bbolt file, but not etcd's")]
@@ -33,6 +35,7 @@ impl Error {
             Self::NotASnapshot { .. } => "not-a-snapshot",
             Self::MissingTrailer { .. } => "missing-trailer",
             Self::TrailerMismatch { .. } => "trailer-mismatch",
+            Self::Zip { .. } => "zip",
             Self::Structure(defect) => defect.kind(),
             Self::NoKeyBucket => "no-key-bucket",
             Self::RevisionKey { .. } => "revision-key",
@@ -45,12 +48,10 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::NotASnapshot { what } if what.contains("zip") => {
-                "unpack it first (unzip), and give the file that was in it"
-            }
             Self::NotASnapshot { .. } | Self::NoKeyBucket => {
                 "give the file that `etcdctl snapshot save` or `k3s etcd-snapshot save` wrote"
             }
+            Self::Zip { .. } => "give the archive K3s wrote, or unpack it and give the snapshot in it",
             Self::MissingTrailer { .. } => {
                 "a copy of member/snap/db has none: give --skip-hash-check for one; a snapshot without it was cut short"
             }

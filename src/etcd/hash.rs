@@ -88,6 +88,15 @@ pub fn hash_kv(covered: &Checksum) -> u32 {
     sum.value()
 }
 
+/// Both hashes of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    /// `snapshot status`.
+    pub status: u32,
+    /// `endpoint hashkv`.
+    pub kv: u32,
+}
+
 /// Whether HashKV covers entry number `entry` of bucket `key`.
 ///
 /// Entries at or below the compacted revision count only where a compaction

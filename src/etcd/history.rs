@@ -109,6 +109,22 @@ impl History {
         self.live.get(word).is_some_and(|word| word & bit != 0)
     }
 
+    /// The number of the entry that is the `n`th of those that are live,
+    /// counted from 0; the number of all entries and more when there are fewer.
+    #[must_use]
+    pub fn nth_live(&self, n: u64) -> u64 {
+        let (mut left, mut at) = (n, 0);
+        for word in &self.live {
+            let ones = u64::from(word.count_ones());
+            if left < ones {
+                let bits = (0..64).filter(|bit| word & (1 << bit) != 0);
+                return bits.zip(0..).find(|(_, i)| *i == left).map_or(at, |(bit, _)| at + bit);
+            }
+            (left, at) = (left - ones, at + 64);
+        }
+        at
+    }
+
     /// How many keys there are: etcd 3.6's `totalKey`.
     #[must_use]
     pub fn live_count(&self) -> u64 {

@@ -6,6 +6,7 @@
 //! * [`key_value`]: values of the `key` bucket.
 //! * [`wire`]: the protobuf wire format under them.
 //! * [`history`]: which revisions are current, and what was compacted.
+//! * [`zipped`]: a snapshot in a zip archive.
 //! * [`hash`]: CRC-32C, the status hash and HashKV.
 
 mod error;
@@ -15,9 +16,10 @@ pub mod key_value;
 pub mod revision;
 pub mod snapshot;
 pub mod wire;
+pub mod zipped;
 
 pub use error::{Error, escape};
-pub use hash::{Checksum, status_hash};
+pub use hash::{Checksum, Hashes, status_hash};
 pub use history::{History, Record};
 pub use key_value::KeyValue;
 pub use revision::{Revision, RevisionKey};

@@ -94,7 +94,7 @@ fn no_bbolt(bytes: &[u8]) -> bool {
 /// Names files people give by mistake.
 fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 6] = [
-        (b"PK\x03\x04", "a zip archive"),
+        (b"PK\x03\x04", "a zip archive inside another"),
         (b"\x1f\x8b", "a gzip file"),
         (b"\x28\xb5\x2f\xfd", "a zstd file"),
         (b"\xfd7zXZ\x00", "an xz file"),

@@ -12,13 +12,22 @@ use thiserror::Error;
 pub enum Error {
     #[error("{0}")]
     Token(#[from] TokenError),
-    #[error("the snapshot holds the record of a K3s or RKE2 cluster ({}), and no server token was given", list(held))]
+    #[error(
+        "the snapshot holds the record of a K3s or RKE2 cluster ({}), and no server token was given",
+        list(held)
+    )]
     NoToken { held: Vec<String> },
-    #[error("bootstrap data already found and encrypted with different token: the token given names {given}, the snapshot holds {}", list(held))]
+    #[error(
+        "bootstrap data already found and encrypted with different token: the token given names {given}, the snapshot holds {}",
+        list(held)
+    )]
     WrongToken { given: String, held: Vec<String> },
     #[error("the snapshot holds no record of a K3s or RKE2 cluster, and a server token was given")]
     NoRecord,
-    #[error("the record of the K3s or RKE2 cluster was deleted; only old revisions of it are left ({})", list(held))]
+    #[error(
+        "the record of the K3s or RKE2 cluster was deleted; only old revisions of it are left ({})",
+        list(held)
+    )]
     Deleted { held: Vec<String> },
     #[error("found multiple bootstrap keys in storage: {}", list(held))]
     SeveralRecords { held: Vec<String> },
@@ -30,7 +39,9 @@ pub enum Error {
     Unopened { keys: Vec<String> },
     #[error("the record's encryption configuration: {0}")]
     Config(ConfigError),
-    #[error("the record's encryption configuration has {0} blocks of resources; K3s knows of one, and would drop the others")]
+    #[error(
+        "the record's encryption configuration has {0} blocks of resources; K3s knows of one, and would drop the others"
+    )]
     Blocks(usize),
     #[error("more than 3 providers ({0}) found in secrets encryption")]
     Providers(usize),
@@ -73,7 +84,9 @@ impl Error {
             | Self::Damaged { .. }
             | Self::Unopened { .. }
             | Self::TooManyRevisions => "k3s-record",
-            Self::Config(_) | Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => "configuration",
+            Self::Config(_) | Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => {
+                "configuration"
+            }
             Self::IncorrectStage { .. }
             | Self::InvalidHash { .. }
             | Self::HashMismatch { .. }
@@ -88,7 +101,9 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Token(_) => "give the file server/token of a server, or the password the servers were started with",
+            Self::Token(_) => {
+                "give the file server/token of a server, or the password the servers were started with"
+            }
             Self::NoToken { .. } => {
                 "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN or RKE2_TOKEN"
             }

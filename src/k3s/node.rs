@@ -103,7 +103,9 @@ fn protobuf(unknown: &[u8]) -> Option<Meta> {
     let meta = bytes(raw, 1).next()?;
     let map = |number| {
         let entries = bytes(meta, number);
-        entries.filter_map(|entry| Some((text(bytes(entry, 1).next()?), text(bytes(entry, 2).next()?)))).collect()
+        entries
+            .filter_map(|entry| Some((text(bytes(entry, 1).next()?), text(bytes(entry, 2).next()?))))
+            .collect()
     };
     let name = bytes(meta, 1).next().map(text).unwrap_or_default();
     Some(Meta { name, labels: map(11), annotations: map(12) })
@@ -116,8 +118,7 @@ mod tests {
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
         let length = u8::try_from(content.len()).unwrap();
         // Lengths from 128 on take a second byte.
-        let length =
-            if length < 128 { vec![length] } else { vec![length | 0x80, length >> 7] };
+        let length = if length < 128 { vec![length] } else { vec![length | 0x80, length >> 7] };
         [vec![number << 3 | 2], length, content.to_vec()].concat()
     }
 

@@ -40,7 +40,11 @@ impl Proof {
             return same_or("an empty record was filled in");
         }
         let Some(passphrase) = passphrase(&self.tokens, etcd_key) else {
-            return if same { Outcome::CarriedOver } else { Outcome::Wrong("it changed, and cannot be opened") };
+            return if same {
+                Outcome::CarriedOver
+            } else {
+                Outcome::Wrong("it changed, and cannot be opened")
+            };
         };
         if !(self.all || current) {
             return same_or("an old revision of the record changed without need");
@@ -48,7 +52,8 @@ impl Proof {
         if same {
             return Outcome::Wrong("the record is the old one");
         }
-        let (Some(before), Some(after)) = (bootstrap::open(ours, passphrase), bootstrap::open(theirs, passphrase))
+        let (Some(before), Some(after)) =
+            (bootstrap::open(ours, passphrase), bootstrap::open(theirs, passphrase))
         else {
             return Outcome::Wrong("the token does not open the record");
         };

@@ -70,9 +70,11 @@ impl<'a> Record<'a> {
     /// The newest time any file bears.
     #[must_use]
     pub fn newest(&self) -> Option<Timestamp> {
-        let times = self.files.values().filter(|_| self.timed).filter_map(|raw| {
-            serde_json::from_str::<File<'_>>(raw.get()).ok().map(|file| file.timestamp)
-        });
+        let times = self
+            .files
+            .values()
+            .filter(|_| self.timed)
+            .filter_map(|raw| serde_json::from_str::<File<'_>>(raw.get()).ok().map(|file| file.timestamp));
         times.max()
     }
 
@@ -111,7 +113,10 @@ impl<'a> Record<'a> {
     pub fn same_but_encryption(&self, other: &Self) -> bool {
         let rest = |record: &Self| {
             let files = record.files.iter().filter(|(name, _)| !matches!(name.as_ref(), CONFIG | STATE));
-            files.map(|(name, raw)| (name.to_string(), raw.get().to_owned())).map(Zeroizing::new).collect::<Vec<_>>()
+            files
+                .map(|(name, raw)| (name.to_string(), raw.get().to_owned()))
+                .map(Zeroizing::new)
+                .collect::<Vec<_>>()
         };
         self.timed == other.timed && rest(self) == rest(other)
     }

@@ -94,7 +94,8 @@ impl Status {
         let mut rows = vec![("Active", "Key Type", "Name"), ("------", "--------", "----")];
         rows.extend(keys.map(|(mark, (kind, name))| (mark, kind, name)));
         let wide = rows.iter().map(|(_, kind, _)| kind.len()).max().unwrap_or(0) + 2;
-        let rows: String = rows.iter().map(|(mark, kind, name)| format!("{mark:8}{kind:wide$}{name}\n")).collect();
+        let rows: String =
+            rows.iter().map(|(mark, kind, name)| format!("{mark:8}{kind:wide$}{name}\n")).collect();
         format!(
             "Encryption Status: {enabled}\nCurrent Rotation Stage: {}\nServer Encryption Hashes: {hashes}\n\n{rows}\n",
             self.stage

@@ -1,6 +1,6 @@
 //! What can go wrong with a run.
 
-use crate::{etcd, kube, output};
+use crate::{etcd, k3s, kube, output};
 use serde::Serialize;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -29,6 +29,8 @@ pub struct UnreadableValue {
 pub enum Error {
     #[error("{}: {source}", file.display())]
     Open { file: PathBuf, source: std::io::Error },
+    #[error("{}: unpacking it in {}: {source}", file.display(), directory.display())]
+    Unpack { file: PathBuf, directory: PathBuf, source: std::io::Error },
     #[error("{}: {source}", file.display())]
     Snapshot { file: PathBuf, source: etcd::Error },
     #[error("{}: {source}", file.display())]
@@ -41,8 +43,20 @@ pub enum Error {
     WouldBePlaintext { count: u64, resource: String, first: String },
     #[error("the configuration writes {resource} with the KMS plugin {name:?}, which this version cannot ask")]
     KmsWriter { resource: String, name: String },
-    #[error("the snapshot holds the record {key} of a K3s or RKE2 cluster, which keeps the keys")]
-    K3sRecord { key: String },
+    #[error("{0}")]
+    K3s(#[from] k3s::Error),
+    #[error("{0}")]
+    Rotation(#[from] kube::rotation::RotationError),
+    #[error("no encryption configuration was given, and the snapshot holds no record of a K3s or RKE2 cluster")]
+    NoConfig,
+    #[error(
+        "the snapshot holds the record of a K3s or RKE2 cluster with its configuration, and another one was given"
+    )]
+    ConfigBesideRecord,
+    #[error("{verb} changes the configuration alone, and this snapshot does not hold it")]
+    NothingToWrite { verb: &'static str },
+    #[error("{verb} changes the configuration, and there is no place to write it")]
+    NoWriteConfig { verb: &'static str },
     #[error("{0}")]
     Output(#[from] output::Error),
     #[error("{}: reading it back: {source}", file.display())]
@@ -68,13 +82,18 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Open { .. } | Self::ReadBack { .. } => "io",
+            Self::Open { .. } | Self::Unpack { .. } | Self::ReadBack { .. } => "io",
             Self::Snapshot { source, .. } => source.kind(),
             Self::Config { .. } => "configuration",
             Self::Unreadable { .. } => "unreadable",
             Self::WouldBePlaintext { .. } => "would-be-plaintext",
             Self::KmsWriter { .. } => "kms",
-            Self::K3sRecord { .. } => "k3s-record",
+            Self::K3s(source) => source.kind(),
+            Self::Rotation(_) => "rotation",
+            Self::NoConfig
+            | Self::ConfigBesideRecord
+            | Self::NothingToWrite { .. }
+            | Self::NoWriteConfig { .. } => "usage",
             Self::Output(error) => error.kind(),
             Self::Verification { .. } => "verification",
             Self::InputChanged { .. } => "input-changed",
@@ -88,10 +107,13 @@ impl Error {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Open { .. } => "see whether the file is there and may be read",
+            Self::Unpack { .. } => {
+                "free some space there, or unpack it elsewhere and give the snapshot that was in it"
+            }
             Self::Snapshot { source, .. } => source.remedy(),
             Self::Config { source, .. } => source.remedy(),
             Self::Unreadable { .. } => {
-                "give the configuration with their keys as --decryption-config; or carry them over unchanged with --keep-unreadable"
+                "give the configuration with their keys as --decryption-config; or, where old revisions alone do not open, drop those with --compact; or carry them over unchanged with --keep-unreadable"
             }
             Self::WouldBePlaintext { .. } => {
                 "name the resource in the new configuration with a key first; or, if plaintext is wanted, give --allow-plaintext"
@@ -99,9 +121,16 @@ impl Error {
             Self::KmsWriter { .. } => {
                 "give a configuration whose first provider is aescbc, aesgcm or secretbox"
             }
-            Self::K3sRecord { .. } => {
-                "such a cluster reads its keys from this record at a restore, and this version does not rewrite it yet: rekeyed without it, the restored cluster could read no secret"
+            Self::K3s(source) => source.remedy(),
+            Self::Rotation(source) => source.remedy(),
+            Self::NoConfig => "give kube-apiserver's --encryption-provider-config as --encryption-config",
+            Self::ConfigBesideRecord => {
+                "a restore brings back the configuration in the record: leave --encryption-config away, and give the server token as --token-file"
             }
+            Self::NothingToWrite { .. } => {
+                "leave the snapshot and --output away: --encryption-config FILE --write-config NEW is all it takes"
+            }
+            Self::NoWriteConfig { .. } => "name a new file with --write-config",
             Self::Output(error) => error.remedy(),
             Self::ReadBack { .. } => "the disk does not give back what was written to it: use another one",
             Self::Verification { .. } => {

@@ -1,9 +1,9 @@
 //! Where each page of the output will lie.
 
-use super::plan::Changes;
+use super::plan::{Change, Changes};
 use crate::bolt::layout::{Node, Tree, TreeBuilder};
 use crate::bolt::writer::{bucket_value, inline_bucket_value, metas};
-use crate::bolt::{Bucket, Database, Defect, Survey};
+use crate::bolt::{Bucket, Database, Defect, Entry, Survey};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -46,8 +46,11 @@ pub struct FileLayout<'a> {
     pub trees: Vec<BucketTree<'a>>,
     /// Values of bucket elements, by the bucket they lie in and their entry there.
     pub bucket_values: HashMap<(usize, u64), Vec<u8>>,
+    /// A bucket whose entries are others than the input's.
+    pub other: Option<(usize, Vec<Entry<'a>>)>,
     /// Number of pages.
     pub high_water_mark: u64,
+    keys: usize,
     root: u64,
     sequence: u64,
     txid: u64,
@@ -58,7 +61,8 @@ const PART: u64 = 1 << 20;
 
 impl<'a> FileLayout<'a> {
     /// Lays out a copy of every bucket. Entries of bucket number `keys` have
-    /// the lengths `changes` says.
+    /// the lengths `changes` says; the bucket `other` names has the entries
+    /// that stand there.
     ///
     /// # Errors
     /// As [`Bucket::entries`].
@@ -67,13 +71,16 @@ impl<'a> FileLayout<'a> {
         survey: &Survey<'a>,
         keys: usize,
         changes: &Changes,
+        other: Option<(usize, Vec<Entry<'a>>)>,
     ) -> Result<Self, Defect> {
         let page_size = db.page_size();
         let mut layout = Self {
             page_size,
             trees: Vec::new(),
             bucket_values: HashMap::new(),
+            other,
             high_water_mark: 2,
+            keys,
             root: 0,
             sequence: db.meta().sequence,
             txid: db.meta().txid,
@@ -83,18 +90,22 @@ impl<'a> FileLayout<'a> {
         for (number, bucket) in survey.buckets.iter().enumerate().rev() {
             if number != keys
                 && let Some(parent) = bucket.parent
-                && let Some(value) = inline(bucket, page_size)?
+                && let Some(value) = inline(bucket, layout.others(number), page_size)?
             {
                 layout.bucket_values.insert(parent, value);
                 continue;
             }
             let mut builder = TreeBuilder::new(page_size, layout.high_water_mark, bucket.sequence);
-            for (entry, element) in (0..).zip(bucket.entries()) {
+            for (entry, element) in (0..).zip(layout.entries(number, bucket, 0)) {
                 let element = element?;
                 let length = if element.is_bucket() {
                     layout.bucket_values.get(&(number, entry)).map_or(0, Vec::len)
                 } else if number == keys {
-                    changes.get(entry).map_or(0, |(_, length)| length)
+                    match changes.get(entry) {
+                        Some((Change::Drop, _)) => continue,
+                        Some((_, length)) => length,
+                        None => 0,
+                    }
                 } else {
                     element.value.len()
                 };
@@ -111,6 +122,27 @@ impl<'a> FileLayout<'a> {
         Ok(layout)
     }
 
+    fn others(&self, number: usize) -> Option<&[Entry<'a>]> {
+        self.other.as_ref().filter(|(other, _)| *other == number).map(|(_, entries)| entries.as_slice())
+    }
+
+    /// The entries bucket number `number` is to have, from number `first` on;
+    /// those to be left out are still among them.
+    pub fn entries<'l>(
+        &'l self,
+        number: usize,
+        bucket: &'l Bucket<'a>,
+        first: u64,
+    ) -> Box<dyn Iterator<Item = Result<Entry<'a>, Defect>> + 'l> {
+        match self.others(number) {
+            Some(entries) => {
+                let first = usize::try_from(first).unwrap_or(usize::MAX);
+                Box::new(entries.iter().skip(first).copied().map(Ok))
+            }
+            None => Box::new(bucket.entries_from(first)),
+        }
+    }
+
     /// Bytes of the output, the trailer not counted.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -125,7 +157,7 @@ impl<'a> FileLayout<'a> {
 
     /// The parts of the file, in order.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
+    pub fn parts(&self, changes: &Changes) -> Vec<Part> {
         let mut parts = vec![Part::Metas];
         let page_size = u64::try_from(self.page_size).unwrap_or(u64::MAX);
         for (tree, laid) in self.trees.iter().enumerate() {
@@ -137,7 +169,9 @@ impl<'a> FileLayout<'a> {
                 if bytes >= PART || i + 1 == leaves.len() {
                     parts.push(Part::Leaves { tree, leaves: start..i + 1, first_entry });
                     (start, bytes) = (i + 1, 0);
-                    first_entry += entries;
+                    let keys = laid.bucket == self.keys;
+                    first_entry =
+                        if keys { changes.after(first_entry, entries) } else { first_entry + entries };
                     entries = 0;
                 }
             }
@@ -160,14 +194,21 @@ impl<'a> FileLayout<'a> {
 }
 
 /// The value of a bucket small enough to lie inside its parent.
-fn inline(bucket: &Bucket<'_>, page_size: usize) -> Result<Option<Vec<u8>>, Defect> {
+fn inline(
+    bucket: &Bucket<'_>,
+    other: Option<&[Entry<'_>]>,
+    page_size: usize,
+) -> Result<Option<Vec<u8>>, Defect> {
     let limit = u64::try_from(page_size / 4 / crate::bolt::page::ELEMENT).unwrap_or(0);
     if bucket.entries > limit {
         return Ok(None);
     }
+    let all = match other {
+        Some(entries) => entries.to_vec(),
+        None => bucket.entries().collect::<Result<_, _>>()?,
+    };
     let mut entries = Vec::new();
-    for entry in bucket.entries() {
-        let entry = entry?;
+    for entry in all {
         if entry.is_bucket() {
             return Ok(None);
         }

@@ -3,6 +3,8 @@
 //!
 //! * [`rules`]: what must happen to one value.
 //! * [`source`]: a snapshot opened, surveyed and read through.
+//! * [`task`]: what a run is told, and what that means for one snapshot.
+//! * [`compaction`]: superseded revisions left out.
 //! * [`plan`]: every value opened once, and every size known.
 //! * [`layout`]: where each page of the output will lie.
 //! * [`pipeline`]: the output written from its first byte to its last.
@@ -13,6 +15,7 @@
 //! * [`progress`]: how a run is followed and stopped.
 //! * [`run`]: all of it, in order.
 
+pub mod compaction;
 mod error;
 pub mod inventory;
 pub mod layout;
@@ -25,6 +28,7 @@ pub mod rules;
 pub mod run;
 pub mod source;
 pub mod tally;
+pub mod task;
 pub mod verify;
 
 pub use error::{Error, UnreadableValue};
@@ -32,3 +36,4 @@ pub use progress::{Phase, Progress, Silent};
 pub use report::{FileReport, Report};
 pub use rules::Rules;
 pub use run::{Options, reencrypt};
+pub use task::Task;

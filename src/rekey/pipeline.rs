@@ -33,6 +33,8 @@ pub struct Pipeline<'r, 'a> {
     pub rules: &'r Rules,
     /// What becomes of each entry.
     pub changes: &'r Changes,
+    /// Values given, by the numbers [`Change::Replace`] has.
+    pub values: &'r [(u64, Vec<u8>)],
     /// Where it goes.
     pub layout: &'r FileLayout<'a>,
 }
@@ -58,7 +60,7 @@ impl<'a> Pipeline<'_, 'a> {
         output: &mut Output<'_>,
         progress: &dyn Progress,
     ) -> Result<[u8; 32], Error> {
-        let parts = self.layout.parts();
+        let parts = self.layout.parts(self.changes);
         let window = pool.current_num_threads() * 2 + 2;
         let mut second = output.second()?;
         let (behind, written) = mpsc::channel::<()>();
@@ -180,27 +182,27 @@ impl<'a> Pipeline<'_, 'a> {
         if out.capacity() < room {
             *out = Zeroizing::new(Vec::with_capacity(room));
         }
+        let changes = (laid.bucket == keys).then_some(self.changes);
         let mut job = Job {
             pipeline: self,
             bucket,
             number: laid.bucket,
-            changes: (laid.bucket == keys).then_some(self.changes),
+            changes,
             history: &self.source.history,
             plain: Zeroizing::new(Vec::new()),
             nonces: Nonces::default(),
             placed: Vec::new(),
             current: 0,
         };
-        let mut entries = bucket.entries_from(first_entry);
-        let mut number = first_entry;
+        let entries = self.layout.entries(laid.bucket, bucket, first_entry);
+        let mut entries = (first_entry..).zip(entries).filter(|(number, _)| !is_left_out(changes, *number));
         let mut on_leaf = Vec::new();
         for leaf in leaves {
             on_leaf.clear();
-            for entry in entries.by_ref().take(crate::bolt::page::index(leaf.count)) {
+            for (number, entry) in entries.by_ref().take(crate::bolt::page::index(leaf.count)) {
                 let entry = entry.map_err(|e| self.file.error(e))?;
                 let length = job.length(number, &entry);
                 on_leaf.push((number, entry, length));
-                number += 1;
             }
             let start = out.len();
             let sizes = on_leaf.iter().map(|(_, entry, length)| (entry.flags, entry.key.len(), *length));
@@ -218,6 +220,10 @@ impl<'a> Pipeline<'_, 'a> {
         job.seal(out)?;
         Ok(job.current)
     }
+}
+
+fn is_left_out(changes: Option<&Changes>, number: u64) -> bool {
+    matches!(changes.and_then(|changes| changes.get(number)), Some((Change::Drop, _)))
 }
 
 /// Random IVs and nonces, taken from the operating system in bulk.
@@ -275,11 +281,22 @@ impl<'a> Job<'_, '_, 'a> {
             return Ok(());
         }
         let change = self.changes.and_then(|changes| changes.get(number));
-        let Some((Change::Reseal { from, to }, _)) = change else {
-            out.extend_from_slice(entry.value);
-            return Ok(());
-        };
         let changed = || Error::InputChanged { revision: crate::etcd::escape(entry.key) };
+        let (from, to) = match change {
+            Some((Change::Reseal { from, to }, _)) => (from, to),
+            Some((Change::Replace(value), _)) => {
+                let (_, value) = self.pipeline.values.get(value).ok_or_else(changed)?;
+                let kv = KeyValue::parse(entry.value).map_err(|_| changed())?;
+                kv.put_before(out, value.len());
+                out.extend_from_slice(value);
+                out.extend_from_slice(kv.after);
+                return Ok(());
+            }
+            _ => {
+                out.extend_from_slice(entry.value);
+                return Ok(());
+            }
+        };
         let kv = KeyValue::parse(entry.value).map_err(|_| changed())?;
         let plain: &[u8] = match from {
             State::Plain => kv.value,

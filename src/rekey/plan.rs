@@ -2,7 +2,7 @@
 
 use super::error::{Error, UnreadableValue};
 use super::progress::Progress;
-use super::rules::{Rules, State, Verdict};
+use super::rules::{MOST_KEYS, Rules, State, Verdict};
 use super::source::{SnapshotFile, Source};
 use super::tally::{Count, Tally};
 use crate::bolt::Leaf;
@@ -11,9 +11,6 @@ use crate::etcd::{History, escape};
 use crate::kube::sealed::Seal;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
-
-/// Where K3s and RKE2 keep their keys.
-const K3S_RECORD: &[u8] = b"/bootstrap/";
 
 /// What becomes of one entry of the `key` bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +24,10 @@ pub enum Change {
         /// What it is to be.
         to: State,
     },
+    /// Its value is replaced by this one of the values given.
+    Replace(usize),
+    /// It is left out.
+    Drop,
 }
 
 /// The changes, packed to eight bytes an entry.
@@ -36,8 +37,11 @@ pub struct Changes {
     lengths: Vec<u32>,
 }
 
-/// In place of a state: no change. Key numbers stay below it.
+/// In place of a first state: no change, another value, or none at all.
+/// Key numbers stay below them.
 const COPY: u16 = u16::MAX;
+const REPLACE: u16 = u16::MAX - 1;
+const DROP: u16 = u16::MAX - 2;
 
 fn code(state: State) -> u16 {
     match state {
@@ -53,7 +57,9 @@ fn state(code: u16) -> State {
 impl Changes {
     fn push(&mut self, change: Change, length: usize) {
         self.codes.push(match change {
-            Change::None => (COPY, COPY),
+            Change::None => (COPY, 0),
+            Change::Replace(value) => (REPLACE, u16::try_from(value).unwrap_or(MOST_KEYS)),
+            Change::Drop => (DROP, 0),
             Change::Reseal { from, to } => (code(from), code(to)),
         });
         self.lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
@@ -64,15 +70,43 @@ impl Changes {
         self.lengths.extend_from_slice(&other.lengths);
     }
 
+    /// The number of the entry `count` kept ones after number `from`.
+    #[must_use]
+    pub fn after(&self, from: u64, count: u64) -> u64 {
+        let mut at = usize::try_from(from).unwrap_or(usize::MAX);
+        for _ in 0..count {
+            at = self.kept_from(at) + 1;
+        }
+        u64::try_from(at).unwrap_or(u64::MAX)
+    }
+
+    fn kept_from(&self, from: usize) -> usize {
+        let codes = self.codes.get(from..).unwrap_or_default();
+        from + codes.iter().take_while(|(first, _)| *first == DROP).count()
+    }
+
     /// What becomes of entry number `entry`, and how long its record will be.
     #[must_use]
     pub fn get(&self, entry: u64) -> Option<(Change, usize)> {
         let entry = usize::try_from(entry).ok()?;
         let (from, to) = *self.codes.get(entry)?;
-        let change =
-            if from == COPY { Change::None } else { Change::Reseal { from: state(from), to: state(to) } };
+        let change = match from {
+            COPY => Change::None,
+            REPLACE => Change::Replace(usize::from(to)),
+            DROP => Change::Drop,
+            _ => Change::Reseal { from: state(from), to: state(to) },
+        };
         Some((change, crate::bolt::page::index(*self.lengths.get(entry)?)))
     }
+}
+
+/// What a run does besides sealing values anew.
+#[derive(Debug, Default)]
+pub struct Besides {
+    /// Values of single entries, by their numbers, in order.
+    pub values: Vec<(u64, Vec<u8>)>,
+    /// Leave out superseded revisions and deleted keys.
+    pub compact: bool,
 }
 
 /// What a pass over the values found.
@@ -97,8 +131,8 @@ pub struct Plan {
     pub oversize: u64,
     /// The first resource a KMS plugin would have to seal, and its name.
     kms: Option<(String, String)>,
-    /// The first key of a K3s record.
-    pub k3s_record: Option<String>,
+    /// Entries left out.
+    pub dropped: u64,
 }
 
 /// etcd's default limit of a request is 1.5 MiB; the rest of a request must
@@ -114,6 +148,7 @@ impl Plan {
         file: &SnapshotFile,
         source: &Source<'_>,
         rules: &Rules,
+        besides: &Besides,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let (_, keys) = source.keys().map_err(|e| file.error(e))?;
@@ -126,7 +161,7 @@ impl Plan {
                     if progress.stop() {
                         return Err(Error::Interrupted);
                     }
-                    Self::of_leaves(file, leaves, &source.history, rules, opened)
+                    Self::of_leaves(file, leaves, &source.history, (rules, besides), opened)
                 },
             )
             .collect();
@@ -144,7 +179,7 @@ impl Plan {
         file: &SnapshotFile,
         leaves: &[Leaf<'_>],
         history: &History,
-        rules: &Rules,
+        (rules, besides): (&Rules, &Besides),
         opened: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let mut plan = Self::default();
@@ -154,7 +189,16 @@ impl Plan {
                     .map_err(crate::etcd::Error::from)
                     .and_then(|entry| Record::parse(number, &entry).map(|record| (record, entry)));
                 let (record, entry) = record.map_err(|e| file.error(e))?;
-                plan.judge(rules, &record, entry.value.len(), history.is_live(number), opened);
+                let live = history.is_live(number);
+                if besides.compact && !live {
+                    plan.dropped += 1;
+                    plan.changes.push(Change::Drop, 0);
+                } else if let Ok(value) = besides.values.binary_search_by_key(&number, |(entry, _)| *entry) {
+                    let length = record.kv.spliced_len(besides.values[value].1.len());
+                    plan.changes.push(Change::Replace(value), length);
+                } else {
+                    plan.judge(rules, &record, entry.value.len(), live, opened);
+                }
             }
         }
         Ok(plan)
@@ -218,9 +262,6 @@ impl Plan {
             }
             Verdict::Foreign { looks_sealed } => {
                 self.foreign_sealed += u64::from(looks_sealed);
-                if record.kv.key.starts_with(K3S_RECORD) {
-                    self.k3s_record.get_or_insert_with(|| escape(record.kv.key));
-                }
                 (Change::None, length)
             }
             Verdict::Empty => (Change::None, length),
@@ -241,7 +282,7 @@ impl Plan {
         };
         self.oversize += other.oversize;
         self.kms = self.kms.take().or(other.kms);
-        self.k3s_record = self.k3s_record.take().or(other.k3s_record);
+        self.dropped += other.dropped;
     }
 }
 
@@ -255,7 +296,9 @@ mod tests {
         let all = [
             Change::None,
             Change::Reseal { from: State::Plain, to: State::Key(0) },
-            Change::Reseal { from: State::Key(65_533), to: State::Plain },
+            Change::Reseal { from: State::Key(MOST_KEYS - 1), to: State::Plain },
+            Change::Replace(usize::from(MOST_KEYS) - 1),
+            Change::Drop,
         ];
         for (length, change) in all.into_iter().enumerate() {
             changes.push(change, length);
@@ -263,6 +306,6 @@ mod tests {
         for (i, change) in all.into_iter().enumerate() {
             assert_eq!(changes.get(u64::try_from(i).unwrap()), Some((change, i)));
         }
-        assert_eq!(changes.get(3), None);
+        assert_eq!(changes.get(5), None);
     }
 }

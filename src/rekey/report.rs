@@ -2,6 +2,7 @@
 
 use super::error::UnreadableValue;
 use super::residue::Residue;
+use super::task::RecordReport;
 use serde::Serialize;
 
 /// A snapshot file, as etcd's own tools would print it.
@@ -70,6 +71,9 @@ pub struct Report {
     pub unchanged: u64,
     /// Unreadable values carried over.
     pub carried_over: Vec<UnreadableValue>,
+    /// Records of K3s whose old revisions no token opens, carried over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried_over_records: Vec<String>,
     /// Keys of other tenants whose values look sealed.
     pub foreign_sealed: u64,
     /// What the input's free pages held, and the output's do not.
@@ -82,6 +86,19 @@ pub struct Report {
     pub dry_run: bool,
     /// Bytes the output has, or would have.
     pub output_bytes: u64,
+    /// Superseded revisions and deletions left out.
+    pub dropped: u64,
+    /// Whether they were to be.
+    pub compacted: bool,
+    /// The stage a K3s cluster is in now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// The hash K3s knows the configuration by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_hash: Option<String>,
+    /// More of a K3s or RKE2 cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k3s: Option<RecordReport>,
     /// Things to know.
     pub warnings: Vec<String>,
 }

@@ -15,6 +15,9 @@ pub struct Rules {
     prefix: String,
 }
 
+/// Keys are numbered below this, in two bytes with room for other marks.
+pub const MOST_KEYS: u16 = u16::MAX - 3;
+
 /// A plaintext, or the number of a key in the keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
@@ -171,8 +174,8 @@ impl Rules {
 fn keyring<'c>(configs: impl IntoIterator<Item = &'c EncryptionConfiguration>) -> Result<Keyring, ConfigError> {
     let mut ring = Keyring::default();
     configs.into_iter().flat_map(EncryptionConfiguration::keys).for_each(|key| ring.add(key));
-    if ring.keys().len() >= usize::from(u16::MAX) {
-        return Err(ConfigError::Invalid(vec!["more than 65534 keys were given".to_owned()]));
+    if ring.keys().len() > usize::from(MOST_KEYS) {
+        return Err(ConfigError::Invalid(vec!["more than 65532 keys were given".to_owned()]));
     }
     Ok(ring)
 }

@@ -1,5 +1,6 @@
 //! A run, from the snapshot to its proven successor.
 
+use super::compaction::Compaction;
 use super::error::Error;
 use super::layout::FileLayout;
 use super::pipeline::Pipeline;
@@ -10,7 +11,9 @@ use super::residue;
 use super::rules::{Rules, State};
 use super::source::{SnapshotFile, Source};
 use super::tally::Count;
-use super::verify::{Allowed, Hashes, Verified, verify};
+use super::task::{Prepared, Task};
+use super::verify::{Allowed, Verified, verify};
+use crate::etcd::Hashes;
 use crate::etcd::snapshot::{TRAILER, hex};
 use crate::kube::Provider;
 use crate::output::{Disk, Output};
@@ -33,6 +36,12 @@ pub struct Options {
     pub dry_run: bool,
     /// Do not prove the output.
     pub no_verify: bool,
+    /// Leave out superseded revisions and deleted keys.
+    pub compact: bool,
+    /// Where to leave the configuration the output needs.
+    pub write_config: Option<PathBuf>,
+    /// Files, besides the input, that must not be written over.
+    pub sources: Vec<PathBuf>,
     /// Threads of the pool; 0 for one a core.
     pub threads: usize,
 }
@@ -44,7 +53,7 @@ pub struct Options {
 /// output or a complete, proven one.
 pub fn reencrypt(
     input: &Path,
-    rules: &Rules,
+    task: &Task,
     options: &Options,
     disk: &dyn Disk,
     progress: &dyn Progress,
@@ -53,7 +62,7 @@ pub fn reencrypt(
         .num_threads(options.threads)
         .build()
         .map_err(|e| Error::Threads(e.to_string()))?;
-    let file = SnapshotFile::open(input, options.skip_hash_check)?;
+    let file = SnapshotFile::open(input, options.skip_hash_check, &beside(&options.output))?;
     let snapshot = file.snapshot()?;
     let ended = std::sync::atomic::AtomicBool::new(false);
     let go_on = || !progress.stop() && !ended.load(std::sync::atomic::Ordering::Relaxed);
@@ -61,7 +70,7 @@ pub fn reencrypt(
         // The input's trailer is checked while the rest goes on; nothing gets
         // its name before that is done.
         let trailer = scope.spawn(|| snapshot.verify_trailer(go_on));
-        let run = Run { file: &file, rules, options, disk, progress, pool: &pool };
+        let run = Run { file: &file, task, options, disk, progress, pool: &pool };
         let done = run.unpublished();
         if matches!(done, Err(Error::Interrupted)) {
             ended.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -73,19 +82,42 @@ pub fn reencrypt(
             Ok(Ok(None)) => return Err(done.err().unwrap_or(Error::Interrupted)),
             Err(_) => return Err(Error::Threads("hashing the input ended early".to_owned())),
         };
-        let (output, mut report) = done?;
+        let (outputs, mut report) = done?;
         report.input.sha256 = hex(&sum);
         if progress.stop() {
             return Err(Error::Interrupted);
         }
-        output.map_or(Ok(()), Output::publish)?;
+        outputs.publish()?;
         Ok(report)
     })
 }
 
+/// What a run has written, without its names as yet.
+#[derive(Default)]
+struct Outputs<'r> {
+    config: Option<Output<'r>>,
+    snapshot: Option<Output<'r>>,
+}
+
+impl Outputs<'_> {
+    /// Gives the files their names: the key first, for a snapshot without its
+    /// key would be lost.
+    fn publish(mut self) -> Result<(), Error> {
+        if let Some(config) = &mut self.config {
+            config.publish()?;
+        }
+        let Some(mut snapshot) = self.snapshot else { return Ok(()) };
+        let published = snapshot.publish();
+        if let (Err(_), false, Some(config)) = (&published, snapshot.is_published(), self.config) {
+            config.withdraw();
+        }
+        Ok(published?)
+    }
+}
+
 struct Run<'r> {
     file: &'r SnapshotFile,
-    rules: &'r Rules,
+    task: &'r Task,
     options: &'r Options,
     disk: &'r dyn Disk,
     progress: &'r dyn Progress,
@@ -94,28 +126,39 @@ struct Run<'r> {
 
 impl<'r> Run<'r> {
     /// Everything but giving the output its name.
-    fn unpublished(&self) -> Result<(Option<Output<'r>>, Report), Error> {
+    fn unpublished(&self) -> Result<(Outputs<'r>, Report), Error> {
         self.progress.phase(Phase::Checking, 0);
         let source = self.file.read(false)?;
         self.progress.phase(Phase::Planning, 0);
-        let plan = self.pool.install(|| Plan::make(self.file, &source, self.rules, self.progress))?;
+        let prepared =
+            self.task.prepare(self.file, &source, self.options.keep_unreadable, self.options.compact)?;
+        let rules = &prepared.rules;
+        let plan =
+            self.pool.install(|| Plan::make(self.file, &source, rules, &prepared.besides, self.progress))?;
         self.refuse(&plan)?;
         let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
-        let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes)
+        let compaction = self.options.compact.then(|| Compaction::newest(&source));
+        let marked = match &compaction {
+            Some(compaction) => compaction.marked(&source).map_err(|e| self.file.error(e))?,
+            None => None,
+        };
+        let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes, marked)
             .map_err(|e| self.file.error(e))?;
         let need = layout.bytes() + u64::try_from(TRAILER).unwrap_or(32);
-        let mut report = self.report(&source, &plan, need);
+        let mut report = self.report(&source, &prepared, &plan, need);
+        let config = self.config(&prepared)?;
         if self.options.dry_run {
-            return Ok((None, report));
+            return Ok((Outputs::default(), report));
         }
         let path = &self.options.output;
-        let mut output = Output::begin(self.disk, path, self.file.map.file(), need, self.options.force)?;
+        let mut output = self.begin(path, need)?;
         self.progress.phase(Phase::Reencrypting, plan.reseal.current);
         let pipeline = Pipeline {
             file: self.file,
             source: &source,
-            rules: self.rules,
+            rules,
             changes: &plan.changes,
+            values: &prepared.besides.values,
             layout: &layout,
         };
         let digest = pipeline.write(self.pool, &mut output, self.progress)?;
@@ -132,21 +175,45 @@ impl<'r> Run<'r> {
         };
         report.output = Some(out);
         if !self.options.no_verify {
-            let written = SnapshotFile::open(&temporary, false).map_err(|error| match error {
-                Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
-                other => other,
-            })?;
-            let found = self.prove(&written)?;
+            let written =
+                SnapshotFile::open(&temporary, false, Path::new(".")).map_err(|error| match error {
+                    Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
+                    other => other,
+                })?;
+            let found = self.prove(&written, &prepared)?;
             report.proven(&found, &digest)?;
         }
-        Ok((Some(output), report))
+        Ok((Outputs { config, snapshot: Some(output) }, report))
+    }
+
+    /// Begins a file that is none of those the run reads.
+    fn begin(&self, path: &Path, need: u64) -> Result<Output<'r>, Error> {
+        let open = |path: &PathBuf| {
+            std::fs::File::open(path).map_err(|source| Error::Open { file: path.clone(), source })
+        };
+        let sources = self.options.sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let inputs: Vec<_> = std::iter::once(&self.file.file).chain(&sources).collect();
+        Ok(Output::begin(self.disk, path, &inputs, need, self.options.force)?)
+    }
+
+    /// Writes the configuration the output needs, durable, without its name.
+    fn config(&self, prepared: &Prepared) -> Result<Option<Output<'r>>, Error> {
+        let Some(path) = &self.options.write_config else { return Ok(None) };
+        if same_place(path, &self.options.output) {
+            return Err(crate::output::Error::SameFile { path: path.clone() }.into());
+        }
+        if self.options.dry_run {
+            return Ok(None);
+        }
+        let bytes = &prepared.config;
+        let mut output = self.begin(path, u64::try_from(bytes.len()).unwrap_or(0))?;
+        output.write_all(bytes)?;
+        output.finish()?;
+        Ok(Some(output))
     }
 
     /// Refuses what must not be written.
     fn refuse(&self, plan: &Plan) -> Result<(), Error> {
-        if let Some(key) = &plan.k3s_record {
-            return Err(Error::K3sRecord { key: key.clone() });
-        }
         if !plan.unreadable.is_empty() && !self.options.keep_unreadable {
             let values = plan.unreadable.clone();
             let current = values.iter().filter(|value| value.current).count();
@@ -161,13 +228,17 @@ impl<'r> Run<'r> {
     }
 
     /// The second reader walks both files from their bytes.
-    fn prove(&self, written: &SnapshotFile) -> Result<Verified, Error> {
+    fn prove(&self, written: &SnapshotFile, prepared: &Prepared) -> Result<Verified, Error> {
         let input = self.file.read(false)?;
-        let allowed =
-            Allowed { unreadable: self.options.keep_unreadable, plaintext: self.options.allow_plaintext };
+        let allowed = Allowed {
+            unreadable: self.options.keep_unreadable,
+            plaintext: self.options.allow_plaintext,
+            compacted: self.options.compact,
+            record: prepared.proof.as_ref(),
+        };
         let found = self
             .pool
-            .install(|| verify((self.file, &input), written, self.rules, allowed, self.progress))
+            .install(|| verify((self.file, &input), written, &prepared.rules, allowed, self.progress))
             .map_err(|error| match error {
                 Error::Snapshot { file, source } if file == written.path => {
                     Error::Verification { differences: vec![source.to_string()] }
@@ -177,9 +248,10 @@ impl<'r> Run<'r> {
         if found.proven() { Ok(found) } else { Err(Error::Verification { differences: found.differences }) }
     }
 
-    fn report(&self, source: &Source<'_>, plan: &Plan, output_bytes: u64) -> Report {
+    fn report(&self, source: &Source<'_>, prepared: &Prepared, plan: &Plan, output_bytes: u64) -> Report {
+        let rules = &prepared.rules;
         let seal = |state| {
-            let seal = self.rules.seal(state);
+            let seal = rules.seal(state);
             SealReport { provider: seal.provider, key: seal.name }
         };
         let values = plan.values.rows().map(|(resource, (from, to), count)| ValuesReport {
@@ -204,53 +276,74 @@ impl<'r> Run<'r> {
             output: None,
             values: values.collect(),
             secrets: sealed(&plan.reseal) + sealed(&plan.unchanged) - to_plain,
-            only_secrets: self.rules.only_secrets(),
+            only_secrets: rules.only_secrets(),
             rewritten: plan.reseal.current,
             rewritten_old: plan.reseal.old,
             unchanged: plan.unchanged.all(),
             carried_over: plan.unreadable.clone(),
+            carried_over_records: prepared.unopened.clone(),
             foreign_sealed: plan.foreign_sealed,
             residue: residue::scan(&source.db, &source.survey.used),
             verified: false,
             records: 0,
             dry_run: self.options.dry_run,
             output_bytes,
-            warnings: self.warnings(plan, output_bytes),
+            dropped: plan.dropped,
+            compacted: self.options.compact,
+            stage: prepared.record.as_ref().map(|record| record.stage.clone()),
+            config_hash: prepared.record.as_ref().map(|record| record.config_hash.clone()),
+            k3s: prepared.record.clone(),
+            warnings: prepared.warnings.iter().cloned().chain(warnings(rules, plan, output_bytes)).collect(),
         }
     }
+}
 
-    fn warnings(&self, plan: &Plan, output_bytes: u64) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let by_gcm: u64 = plan
-            .values
-            .rows()
-            .filter_map(|(_, (from, to), count)| match to {
-                State::Key(number) if from != to => {
-                    let key = self.rules.keyring().keys().get(usize::from(*number))?;
-                    (key.provider() == Provider::Aesgcm).then_some(count.all())
-                }
-                _ => None,
-            })
-            .sum();
-        if by_gcm > 200_000 {
-            warnings.push(format!(
-                "{by_gcm} values were sealed with aesgcm; Kubernetes advises another key after 200000"
-            ));
-        }
-        if plan.oversize > 0 {
-            warnings.push(format!(
-                "{} values are close to or above etcd's request limit of 1.5 MiB and may be refused when written again",
-                plan.oversize
-            ));
-        }
-        for (limit, name) in [(8u64 << 30, "8 GiB"), (2 << 30, "2 GiB")] {
-            if output_bytes > limit / 10 * 9 {
-                warnings.push(format!("the output is close to or above etcd's quota of {name}"));
-                break;
+fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let by_gcm: u64 = plan
+        .values
+        .rows()
+        .filter_map(|(_, (from, to), count)| match to {
+            State::Key(number) if from != to => {
+                let key = rules.keyring().keys().get(usize::from(*number))?;
+                (key.provider() == Provider::Aesgcm).then_some(count.all())
             }
-        }
-        warnings
+            _ => None,
+        })
+        .sum();
+    if by_gcm > 200_000 {
+        warnings.push(format!(
+            "{by_gcm} values were sealed with aesgcm; Kubernetes advises another key after 200000"
+        ));
     }
+    if plan.oversize > 0 {
+        warnings.push(format!(
+            "{} values are close to or above etcd's request limit of 1.5 MiB and may be refused when written again",
+            plan.oversize
+        ));
+    }
+    for (limit, name) in [(8u64 << 30, "8 GiB"), (2 << 30, "2 GiB")] {
+        if output_bytes > limit / 10 * 9 {
+            warnings.push(format!("the output is close to or above etcd's quota of {name}"));
+            break;
+        }
+    }
+    warnings
+}
+
+/// The directory a path lies in.
+fn beside(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Whether two paths name a file of the same directory and name.
+pub fn same_place(a: &Path, b: &Path) -> bool {
+    let place =
+        |path: &Path| (beside(path).canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned));
+    place(a) == place(b)
 }
 
 impl Report {

@@ -3,9 +3,12 @@
 use super::error::Error;
 use crate::bolt::check::Thoroughness;
 use crate::bolt::{Bucket, Database, Survey, survey};
+use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::key_bucket;
-use crate::etcd::{self, History, Snapshot};
-use crate::map::Map;
+use crate::etcd::zipped::{ZipError, is_zip, unpack};
+use crate::etcd::{self, Checksum, Hashes, History, RevisionKey, Snapshot, status_hash};
+use crate::map::{Map, open_regular};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A snapshot file, mapped.
@@ -13,19 +16,35 @@ use std::path::{Path, PathBuf};
 pub struct SnapshotFile {
     /// Where it lies.
     pub path: PathBuf,
-    /// Its bytes.
+    /// Its bytes: of a zip archive, those of the snapshot inside.
     pub map: Map,
+    /// The file itself, open.
+    pub file: File,
     skip_hash_check: bool,
 }
 
 impl SnapshotFile {
-    /// Maps a file.
+    /// Maps a file. A zip archive is unpacked into a nameless file in
+    /// `scratch`, which is mapped in its place.
     ///
     /// # Errors
-    /// [`Error::Open`].
-    pub fn open(path: &Path, skip_hash_check: bool) -> Result<Self, Error> {
-        let map = Map::open(path).map_err(|source| Error::Open { file: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), map, skip_hash_check })
+    /// [`Error::Open`], [`Error::Unpack`]; [`Error::Snapshot`] for a zip
+    /// archive that holds none.
+    pub fn open(path: &Path, skip_hash_check: bool, scratch: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Open { file: path.to_owned(), source };
+        let mut file = open_regular(path).map_err(io)?;
+        let mapped = if is_zip(&mut file).map_err(io)? {
+            unpack(&file, scratch).map_err(|error| match error {
+                ZipError::Io(source) => {
+                    Error::Unpack { file: path.to_owned(), directory: scratch.to_owned(), source }
+                }
+                ZipError::Archive(source) => Error::Snapshot { file: path.to_owned(), source },
+            })?
+        } else {
+            file.try_clone().map_err(io)?
+        };
+        let map = Map::of(mapped).map_err(io)?;
+        Ok(Self { path: path.to_owned(), map, file, skip_hash_check })
     }
 
     /// Adds the file's name to an error.
@@ -74,5 +93,22 @@ impl<'a> Source<'a> {
     /// [`etcd::Error::NoKeyBucket`]; it was there when this was made.
     pub fn keys(&self) -> Result<(usize, &Bucket<'a>), etcd::Error> {
         self.survey.bucket(etcd::KEY_BUCKET).ok_or(etcd::Error::NoKeyBucket)
+    }
+
+    /// The hashes etcd prints of it.
+    ///
+    /// # Errors
+    /// As [`Bucket::entries`].
+    pub fn hashes(&self) -> Result<Hashes, etcd::Error> {
+        let (_, keys) = self.keys()?;
+        let (mut all, mut covered) = (Checksum::default(), Checksum::default());
+        for (number, entry) in (0..).zip(keys.entries()) {
+            let entry = entry?;
+            all.entry(&entry);
+            if RevisionKey::parse(entry.key).is_some_and(|key| hash_kv_covers(&self.history, number, key)) {
+                covered.entry(&entry);
+            }
+        }
+        Ok(Hashes { status: status_hash(&self.survey, &all)?, kv: hash_kv(&covered) })
     }
 }

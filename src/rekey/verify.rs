@@ -7,6 +7,7 @@
 //! the key that now writes its resource, to the plaintext the input holds; and
 //! no value left that should have been changed.
 
+use super::compaction::Compaction;
 use super::error::Error;
 use super::progress::{Phase, Progress};
 use super::rules::{Rules, State, Verdict};
@@ -15,21 +16,14 @@ use super::tally::{Count, Tally};
 use crate::bolt::{Bucket, Defect, Entry};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::Record;
-use crate::etcd::{Checksum, escape, status_hash};
+use crate::etcd::{Checksum, Hashes, History, escape, status_hash};
+use crate::k3s;
+use crate::k3s::proof::{Outcome, Proof};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 /// At most so many differences are listed.
 const LISTED: usize = 100;
-
-/// The hashes etcd prints of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hashes {
-    /// `snapshot status`.
-    pub status: u32,
-    /// `endpoint hashkv`.
-    pub kv: u32,
-}
 
 /// What a verification found.
 #[derive(Debug, Default)]
@@ -61,12 +55,16 @@ struct Sums {
 }
 
 /// What may differ from a full rewrite.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Allowed {
+#[derive(Clone, Copy, Default)]
+pub struct Allowed<'p> {
     /// Values no key opens may be the same in both.
     pub unreadable: bool,
     /// Sealed values may have become plaintext.
     pub plaintext: bool,
+    /// Superseded revisions and deleted keys must have been left out.
+    pub compacted: bool,
+    /// What a K3s record must have become.
+    pub record: Option<&'p Proof>,
 }
 
 /// Compares an output with its input.
@@ -78,7 +76,7 @@ pub fn verify(
     input: (&SnapshotFile, &Source<'_>),
     output: &SnapshotFile,
     rules: &Rules,
-    allowed: Allowed,
+    allowed: Allowed<'_>,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
     progress.phase(Phase::Verifying, 0);
@@ -98,7 +96,7 @@ fn compare(
     (input_file, input): (&SnapshotFile, &Source<'_>),
     output_file: &SnapshotFile,
     rules: &Rules,
-    allowed: Allowed,
+    allowed: Allowed<'_>,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
     let output = output_file.read(true)?;
@@ -113,18 +111,28 @@ fn compare(
     if output_file.snapshot()?.trailer.is_none() || output.db.bytes().len() + 32 != output_file.map.len() {
         verified.note("the output is not exactly its pages and a trailer".to_owned());
     }
-    if !same_buckets(input, &output) {
+    let compaction = allowed.compacted.then(|| Compaction::newest(input));
+    let marked = match &compaction {
+        Some(compaction) => compaction.marked(input).map_err(|e| input_file.error(e))?,
+        None => None,
+    };
+    if !same_buckets(input, &output, marked.as_ref()) {
         verified.note("the buckets differ in name, place, sequence or number of entries".to_owned());
         return Ok(verified);
     }
     let (keys, input_keys) = input.keys().map_err(|e| input_file.error(e))?;
     let (_, output_keys) = output.keys().map_err(|e| output_file.error(e))?;
     for (number, (ours, theirs)) in input.survey.buckets.iter().zip(&output.survey.buckets).enumerate() {
-        if number != keys {
-            verified.same_entries(ours, theirs).map_err(|e| input_file.error(e))?;
+        match &marked {
+            _ if number == keys => Ok(()),
+            Some((other, entries)) if *other == number => {
+                verified.same_entries(entries.iter().copied().map(Ok), theirs)
+            }
+            _ => verified.same_entries(ours.entries(), theirs),
         }
+        .map_err(|e| input_file.error(e))?;
     }
-    let comparison = Comparison { input, rules, allowed, input_keys };
+    let comparison = Comparison { input: &input.history, output: &output.history, rules, allowed };
     let parts: Vec<Result<Verified, Error>> = output_keys
         .leaves
         .par_chunks(64)
@@ -134,19 +142,22 @@ fn compare(
             }
             let mut part = Verified::default();
             let first = leaves.first().map_or(0, |leaf| leaf.first_entry);
-            let mut ours = input_keys.entries_from(first);
+            let first = if allowed.compacted { input.history.nth_live(first) } else { first };
+            let mut ours = (first..)
+                .zip(input_keys.entries_from(first))
+                .filter(|(number, _)| !allowed.compacted || input.history.is_live(*number));
             for leaf in leaves {
                 for (number, theirs) in
                     (leaf.first_entry..).zip(leaf.entries().map_err(|e| output_file.error(e))?)
                 {
                     let theirs = theirs.map_err(|e| output_file.error(e))?;
-                    let Some(ours) = ours.next() else {
+                    let Some((our_number, ours)) = ours.next() else {
                         part.note("the output has more entries".to_owned());
                         break;
                     };
                     let ours = ours.map_err(|e| input_file.error(e))?;
                     comparison
-                        .entry(number, &ours, &theirs, scratch, &mut part)
+                        .entry((our_number, &ours), (number, &theirs), scratch, &mut part)
                         .map_err(|e| output_file.error(e))?;
                 }
             }
@@ -161,17 +172,28 @@ fn compare(
         let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
         Ok::<_, Error>(Hashes { status, kv: hash_kv(&covered) })
     };
-    verified.hashes =
-        Some((hashes(input_file, input, sums.input)?, hashes(output_file, &output, sums.output)?));
+    // Entries left out were not met above.
+    let of_input = match allowed.compacted {
+        true => input.hashes().map_err(|e| input_file.error(e))?,
+        false => hashes(input_file, input, sums.input)?,
+    };
+    verified.hashes = Some((of_input, hashes(output_file, &output, sums.output)?));
     Ok(verified)
 }
 
-/// Whether both files have the same buckets in the same places.
-fn same_buckets(input: &Source<'_>, output: &Source<'_>) -> bool {
+/// Whether both files have the same buckets in the same places, with as many
+/// entries; of a compacted output, as many as must be left.
+fn same_buckets(input: &Source<'_>, output: &Source<'_>, marked: Option<&(usize, Vec<Entry<'_>>)>) -> bool {
     let (ours, theirs) = (&input.survey.buckets, &output.survey.buckets);
+    let keys = input.survey.bucket(crate::etcd::KEY_BUCKET).map(|(number, _)| number);
+    let entries = |number: usize| match marked {
+        Some(_) if Some(number) == keys => input.history.live_count(),
+        Some((other, entries)) if *other == number => u64::try_from(entries.len()).unwrap_or(0),
+        _ => ours[number].entries,
+    };
     ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(a, b)| {
-            a.name == b.name && a.parent == b.parent && a.sequence == b.sequence && a.entries == b.entries
+        && ours.iter().zip(theirs).enumerate().all(|(number, (a, b))| {
+            a.name == b.name && a.parent == b.parent && a.sequence == b.sequence && entries(number) == b.entries
         })
 }
 
@@ -182,34 +204,35 @@ struct Scratch {
     output: Zeroizing<Vec<u8>>,
 }
 
-struct Comparison<'c, 'a> {
-    input: &'c Source<'a>,
+struct Comparison<'c> {
+    input: &'c History,
+    output: &'c History,
     rules: &'c Rules,
-    allowed: Allowed,
-    input_keys: &'c Bucket<'a>,
+    allowed: Allowed<'c>,
 }
 
-impl Comparison<'_, '_> {
+impl Comparison<'_> {
     fn entry(
         &self,
-        number: u64,
-        ours: &Entry<'_>,
-        theirs: &Entry<'_>,
+        (our_number, ours): (u64, &Entry<'_>),
+        (number, theirs): (u64, &Entry<'_>),
         scratch: &mut Scratch,
         part: &mut Verified,
     ) -> Result<(), crate::etcd::Error> {
-        debug_assert!(number < self.input_keys.entries);
         part.records += 1;
         if ours.key != theirs.key || ours.flags != theirs.flags {
             part.note(format!("entry {number}: the revisions differ"));
             return Ok(());
         }
-        let before = Record::parse(number, ours)?;
+        let before = Record::parse(our_number, ours)?;
         let after = Record::parse(number, theirs)?;
-        let covered = hash_kv_covers(&self.input.history, number, before.revision);
+        let covered = (
+            hash_kv_covers(self.input, our_number, before.revision),
+            hash_kv_covers(self.output, number, after.revision),
+        );
         part.sums.add(ours, theirs, covered);
         let judged = self.rules.judge(&before, &mut scratch.input);
-        let current = self.input.history.is_live(number);
+        let current = self.input.is_live(our_number);
         let place = || format!("{} at revision {}", escape(before.kv.key), before.revision.revision);
         let same = ours.value == theirs.value;
         match judged.verdict {
@@ -242,12 +265,32 @@ impl Comparison<'_, '_> {
                 part.expect(same, || format!("{}: it changed, and cannot be opened", place()));
                 part.expect(self.allowed.unreadable, || format!("{}: {why}", place()));
             }
+            Verdict::Foreign { .. }
+                if before.kv.key.starts_with(k3s::RECORD) && self.allowed.record.is_some() =>
+            {
+                self.record(&before, &after, current, part);
+            }
             Verdict::Empty | Verdict::Foreign { .. } => {
                 part.expect(same, || format!("{}: it changed without need", place()));
             }
             Verdict::Kms(_) => part.note(format!("{}: a KMS plugin would have to seal it", place())),
         }
         Ok(())
+    }
+
+    /// Compares a revision of the record of a K3s cluster.
+    fn record(&self, before: &Record<'_>, after: &Record<'_>, current: bool, part: &mut Verified) {
+        let Some(proof) = self.allowed.record else { return };
+        let place = || format!("{} at revision {}", escape(before.kv.key), before.revision.revision);
+        let around = (before.kv.before, before.kv.after) == (after.kv.before, after.kv.after);
+        part.expect(around, || format!("{}: more than the value differs", place()));
+        match proof.check(before.kv.key, current, before.kv.value, after.kv.value) {
+            Outcome::Right => {}
+            Outcome::CarriedOver => {
+                part.expect(self.allowed.unreadable, || format!("{}: no token opens it", place()));
+            }
+            Outcome::Wrong(why) => part.note(format!("{}: {why}", place())),
+        }
     }
 
     /// Opens a value of the output with the one key that writes it now.
@@ -265,8 +308,10 @@ impl Comparison<'_, '_> {
 }
 
 impl Sums {
-    fn add(&mut self, ours: &Entry<'_>, theirs: &Entry<'_>, covered: bool) {
-        for (sums, entry) in [(&mut self.input, ours), (&mut self.output, theirs)] {
+    fn add(&mut self, ours: &Entry<'_>, theirs: &Entry<'_>, covered: (bool, bool)) {
+        for (sums, entry, covered) in
+            [(&mut self.input, ours, covered.0), (&mut self.output, theirs, covered.1)]
+        {
             sums.0.entry(entry);
             if covered {
                 sums.1.entry(entry);
@@ -310,8 +355,12 @@ impl Verified {
         }
     }
 
-    fn same_entries(&mut self, ours: &Bucket<'_>, theirs: &Bucket<'_>) -> Result<(), Defect> {
-        for (ours, theirs) in ours.entries().zip(theirs.entries()) {
+    fn same_entries<'a>(
+        &mut self,
+        ours: impl Iterator<Item = Result<Entry<'a>, Defect>>,
+        theirs: &Bucket<'_>,
+    ) -> Result<(), Defect> {
+        for (ours, theirs) in ours.zip(theirs.entries()) {
             let (ours, theirs) = (ours?, theirs?);
             self.records += 1;
             // A nested bucket's value is the place of its pages.

@@ -1,0 +1,256 @@
+//! The verbs that write a snapshot: `reencrypt`, `rotate-keys`, `prepare`,
+//! `rotate`, `enable`, `disable`.
+
+use super::args::{Disable, KeyProvider, Reencrypt, Rewrite, RotateKeys, Step, WriteOut};
+use super::progress::Shown;
+use super::{Exit, inputs, next_steps, signals, write_out};
+use crate::k3s::Verb;
+use crate::k3s::change::Request;
+use crate::kube::Provider;
+use crate::output::{Output, SystemDisk};
+use crate::rekey::residue::Residue;
+use crate::rekey::{Error, Options, Report, Task, reencrypt as rekey, task};
+use jiff::Timestamp;
+use std::fmt::Write;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// `reencrypt`.
+pub fn reencrypt(args: &Reencrypt) -> Exit {
+    let how = How { allow_plaintext: args.allow_plaintext, ..How::of(Verb::Reencrypt { skip: args.skip }) };
+    how.run(&args.snapshot, &args.output, &args.rewrite)
+}
+
+/// `rotate-keys` and `enable`.
+pub fn with_key(verb: Verb, args: &RotateKeys) -> Exit {
+    let provider = args.secrets_encryption_provider.map(|provider| match provider {
+        KeyProvider::Aescbc => Provider::Aescbc,
+        KeyProvider::Secretbox => Provider::Secretbox,
+    });
+    How { provider, ..How::of(verb) }.run(&args.snapshot, &args.output, &args.rewrite)
+}
+
+/// `disable`: plaintext is what was asked for.
+pub fn disable(args: &Disable) -> Exit {
+    let how = How { allow_plaintext: true, ..How::of(Verb::Disable) };
+    how.run(&args.snapshot, &args.output, &args.rewrite)
+}
+
+/// `prepare` and `rotate`, of a snapshot's record or of a configuration alone.
+pub fn step(verb: Verb, args: &Step) -> Exit {
+    match (&args.snapshot, &args.output) {
+        (Some(snapshot), Some(output)) => How::of(verb).run(snapshot, output, &args.rewrite),
+        _ => match configuration(verb, &args.rewrite) {
+            Ok(text) => {
+                write_out::text(&text);
+                Exit::Done
+            }
+            Err(error) => write_out::error(&error, args.rewrite.common.write_out),
+        },
+    }
+}
+
+/// Takes a step in a configuration file.
+fn configuration(verb: Verb, args: &Rewrite) -> Result<String, Error> {
+    let path = args.encryption_config.as_ref().ok_or(Error::NoConfig)?;
+    let to = args.write_config.as_ref().ok_or(Error::NoWriteConfig { verb: verb.name() })?;
+    let changed = task::changed(&inputs::config(path)?, &How::of(verb).request(args))?;
+    let text = Zeroizing::new(changed.to_yaml().as_bytes().to_vec());
+    if !args.dry_run {
+        let source = std::fs::File::open(path).map_err(|source| Error::Open { file: path.clone(), source })?;
+        let need = u64::try_from(text.len()).unwrap_or(0);
+        let mut output = Output::begin(&SystemDisk, to, &[&source], need, args.force)?;
+        output.write_all(&text)?;
+        output.publish()?;
+    }
+    let (did, to) = (if args.dry_run { "would write" } else { "wrote" }, to.display());
+    Ok(match verb {
+        Verb::Prepare => format!(
+            "{did} {to}: with a new key behind the one that writes\nNext: put it in place on every control plane and restart each kube-apiserver; then `etcd-rekey rotate`\n"
+        ),
+        _ => format!(
+            "{did} {to}: the new key writes now, the old one still reads\nNext: put it in place on every control plane and restart each kube-apiserver; then take a snapshot and `etcd-rekey reencrypt` it\n"
+        ),
+    })
+}
+
+/// How a verb is to be done.
+struct How {
+    verb: Verb,
+    provider: Option<Provider>,
+    allow_plaintext: bool,
+}
+
+impl How {
+    fn of(verb: Verb) -> Self {
+        Self { verb, provider: None, allow_plaintext: false }
+    }
+
+    fn request(&self, args: &Rewrite) -> Request {
+        Request { verb: self.verb, force: args.force, provider: self.provider, now: Timestamp::now() }
+    }
+
+    fn run(&self, snapshot: &Path, output: &Path, args: &Rewrite) -> Exit {
+        signals::watch();
+        let write_out = args.common.write_out;
+        match self.rekey(snapshot, output, args) {
+            Ok(report) => {
+                let carried_over = !report.carried_over.is_empty() || !report.carried_over_records.is_empty();
+                let exit = if write_out == WriteOut::Json {
+                    write_out::json(&report)
+                } else {
+                    write_out::text(&self.text(&report, args, write_out == WriteOut::Table));
+                    Exit::Done
+                };
+                if exit == Exit::Done && carried_over { Exit::CarriedOver } else { exit }
+            }
+            Err(error) => write_out::error(&error, write_out),
+        }
+    }
+
+    fn rekey(&self, snapshot: &Path, output: &Path, args: &Rewrite) -> Result<Report, Error> {
+        let config = args.encryption_config.as_ref();
+        let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?))).transpose()?;
+        // Without a record the new configuration has to go somewhere.
+        let plain = matches!(self.verb, Verb::Reencrypt { .. });
+        if config.is_some() && !plain && args.write_config.is_none() {
+            return Err(Error::NoWriteConfig { verb: self.verb.name() });
+        }
+        let only_secrets = config.as_ref().is_none_or(|(_, config)| {
+            crate::kube::Precedence::of(config).is_ok_and(|precedence| precedence.only_secrets())
+        });
+        let task = Task {
+            request: self.request(args),
+            config,
+            read: inputs::configs(&args.keys.decryption_config)?,
+            tokens: inputs::tokens(&args.keys.token_file)?,
+            record_expected: !args.keys.token_file.is_empty(),
+            etcd_prefix: args.keys.etcd_prefix.clone(),
+        };
+        let read = args.encryption_config.iter().chain(&args.keys.decryption_config);
+        let token_files = args.keys.token_file.iter().filter(|path| *path != Path::new("-"));
+        let options = Options {
+            output: output.to_owned(),
+            force: args.force,
+            skip_hash_check: args.common.skip_hash_check,
+            allow_plaintext: self.allow_plaintext,
+            keep_unreadable: args.keep_unreadable,
+            dry_run: args.dry_run,
+            no_verify: args.no_verify,
+            compact: args.compact,
+            write_config: args.write_config.clone(),
+            sources: read.chain(token_files).cloned().collect(),
+            threads: args.running.threads,
+        };
+        let progress = Shown::new(&args.running, if only_secrets { "secrets" } else { "values" });
+        rekey(snapshot, &task, &options, &SystemDisk, &progress)
+    }
+
+    fn text(&self, report: &Report, args: &Rewrite, boxed: bool) -> String {
+        let mut out = String::new();
+        let unit = if report.only_secrets { "secrets" } else { "values" };
+        let verb = if report.dry_run { "would reencrypt" } else { "reencrypted" };
+        if !self.verb.rewrites() {
+            let _ = writeln!(out, "{} values were left as they are", report.unchanged);
+        } else if report.rewritten + report.rewritten_old == 0 {
+            let _ = writeln!(
+                out,
+                "nothing to reencrypt: all {} values are under the right key already",
+                report.unchanged
+            );
+        } else {
+            let _ = writeln!(
+                out,
+                "{verb} {} {unit} and {} old revisions; {} values were under the right key already",
+                report.rewritten, report.rewritten_old, report.unchanged
+            );
+        }
+        let seal = |seal: &crate::rekey::report::SealReport| {
+            format!("{} {}", seal.provider, seal.key).trim_end().to_owned()
+        };
+        let rows: Vec<_> = report
+            .values
+            .iter()
+            .map(|row| {
+                [
+                    row.resource.clone(),
+                    seal(&row.from),
+                    seal(&row.to),
+                    row.current.to_string(),
+                    row.old.to_string(),
+                ]
+            })
+            .collect();
+        if !rows.is_empty() {
+            out += &write_out::table(boxed, ["RESOURCE", "FROM", "TO", "CURRENT", "OLD"], &rows);
+        }
+        if !report.carried_over.is_empty() {
+            let _ =
+                writeln!(out, "carried over unchanged, for no key opens them: {}", report.carried_over.len());
+            out += &write_out::unreadable(&report.carried_over);
+        }
+        if report.residue.values > 0 {
+            let Residue { values, plaintext, .. } = report.residue;
+            let _ = writeln!(
+                out,
+                "free pages of the input still hold {values} old values, {plaintext} of them plaintext; the output has no free pages"
+            );
+        }
+        if report.foreign_sealed > 0 {
+            let _ = writeln!(
+                out,
+                "{} keys outside {} have values that look sealed; they were copied as they are",
+                report.foreign_sealed, args.keys.etcd_prefix
+            );
+        }
+        if !report.carried_over_records.is_empty() {
+            let records = report.carried_over_records.join(", ");
+            let _ = writeln!(
+                out,
+                "carried over unchanged, for no token opens them: old revisions of {records}, with the keys in them"
+            );
+        }
+        if report.compacted {
+            let _ = writeln!(
+                out,
+                "left out {} superseded revisions and deletions: compacted at revision {}",
+                report.dropped, report.input.revision
+            );
+        }
+        if let Some(k3s) = &report.k3s {
+            let did = if report.dry_run { "would rewrite" } else { "rewrote" };
+            let _ = writeln!(out, "{did} {} in {} revisions: stage {}", k3s.record, k3s.rewritten, k3s.stage);
+        }
+        for warning in &report.warnings {
+            let _ = writeln!(out, "warning: {warning}");
+        }
+        match &report.output {
+            None => {
+                let _ = writeln!(
+                    out,
+                    "nothing was written; the output would be {} bytes long",
+                    report.output_bytes
+                );
+            }
+            Some(output) => {
+                if report.verified {
+                    let hex = |hash: Option<u32>| hash.map_or(String::new(), |hash| format!("{hash:x}"));
+                    let _ = writeln!(
+                        out,
+                        "verified: {} records read back and compared; status hash {}, HashKV {} at revision {}",
+                        report.records,
+                        hex(output.status_hash),
+                        output.hash_kv.unwrap_or_default(),
+                        output.revision
+                    );
+                } else {
+                    out += "not verified: run `etcd-rekey verify` on it before you restore it\n";
+                }
+                let _ = writeln!(out, "SHA-256 trailer {}", output.sha256);
+                let _ = writeln!(out, "wrote {} ({} bytes)", output.file, report.output_bytes);
+                out += &next_steps::text(report, args, self.verb);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,117 @@
+//! Snapshots K3s has compressed: a zip archive with the snapshot as its one
+//! entry. Source: K3s `pkg/etcd/snapshot.go`.
+
+use super::Error;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// What a zip archive begins with.
+const MAGIC: [u8; 4] = *b"PK\x03\x04";
+
+/// Why an archive gives no snapshot.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages tell")]
+pub enum ZipError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Archive(#[from] Error),
+}
+
+/// Whether a file begins as a zip archive does.
+///
+/// # Errors
+/// As the file system's.
+pub fn is_zip(file: &mut File) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(head == MAGIC)
+}
+
+/// Unpacks the one entry of an archive into a file without a name in
+/// `directory`, which is gone when it is closed.
+///
+/// # Errors
+/// [`Error::Zip`] when the archive is damaged, or holds anything but one
+/// snapshot; as the file system's.
+pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
+    let broken = |what: &str| Error::Zip { why: what.to_owned() };
+    let damaged = |error: zip::result::ZipError| match error {
+        zip::result::ZipError::Io(source) => ZipError::Io(source),
+        other => ZipError::Archive(Error::Zip { why: super::escape(other.to_string().as_bytes()) }),
+    };
+    let mut archive = zip::ZipArchive::new(file.try_clone()?).map_err(damaged)?;
+    if archive.len() != 1 {
+        return Err(broken(&format!("it holds {} files, not one snapshot", archive.len())).into());
+    }
+    let mut entry = archive.by_index(0).map_err(damaged)?;
+    if entry.is_dir() || entry.encrypted() {
+        return Err(broken("it holds no plain file").into());
+    }
+    let size = entry.size();
+    let mut out = tempfile::tempfile_in(directory)?;
+    // One byte more than it says is enough to know that it lies.
+    let copied = io::copy(&mut entry.by_ref().take(size.saturating_add(1)), &mut out).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+                ZipError::Archive(broken("it is damaged"))
+            }
+            _ => ZipError::Io(error),
+        }
+    })?;
+    if copied != size {
+        return Err(broken("its entry has another length than it says").into());
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        for (name, bytes) in files {
+            writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    fn unpacked(bytes: &[u8]) -> Result<Vec<u8>, ZipError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        assert!(is_zip(&mut file).unwrap());
+        let mut out = unpack(&file, &std::env::temp_dir())?;
+        let mut all = Vec::new();
+        out.seek(SeekFrom::Start(0))?;
+        out.read_to_end(&mut all)?;
+        Ok(all)
+    }
+
+    #[test]
+    fn one_file_is_unpacked() {
+        let content = b"snapshot".repeat(10_000);
+        assert_eq!(unpacked(&archive(&[("a", &content)])).unwrap(), content);
+    }
+
+    #[test]
+    fn damage_and_company_are_refused() {
+        let refused = |bytes: &[u8]| matches!(unpacked(bytes), Err(ZipError::Archive(Error::Zip { .. })));
+        assert!(refused(&archive(&[("a", b"x"), ("b", b"y")])));
+        let good = archive(&[("a", &b"snapshot".repeat(10_000))]);
+        for at in (4..good.len()).step_by(7) {
+            let mut bad = good.clone();
+            bad[at] ^= 0xff;
+            // Names and times are nobody's concern; bytes of the content are.
+            if let Ok(content) = unpacked(&bad) {
+                assert_eq!(content, b"snapshot".repeat(10_000));
+            }
+            assert!(refused(&good[..at]));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Compaction on the way: superseded revisions and deleted keys are left out,
+//! and the marks say so, as after etcd's own compaction at the newest
+//! revision. Source: etcd `server/storage/mvcc/kvstore.go`,
+//! `kvstore_compaction.go`.
+
+use crate::bolt::{Defect, Entry};
+use crate::etcd::{META_BUCKET, Revision, RevisionKey};
+use crate::rekey::source::Source;
+
+const MARKS: [&[u8]; 2] = [b"finishedCompactRev", b"scheduledCompactRev"];
+
+/// A compaction at a revision.
+#[derive(Debug, Clone)]
+pub struct Compaction {
+    mark: Vec<u8>,
+}
+
+impl Compaction {
+    /// At the newest revision of a snapshot.
+    #[must_use]
+    pub fn newest(source: &Source<'_>) -> Self {
+        let revision = Revision { main: source.history.revision, sub: 0 };
+        Self { mark: RevisionKey { revision, tombstone: false }.encode() }
+    }
+
+    /// The bucket of marks, and its entries with the marks of this compaction
+    /// among them; `None` when the snapshot has no such bucket.
+    ///
+    /// # Errors
+    /// As [`crate::bolt::Bucket::entries`].
+    pub fn marked<'m>(&'m self, source: &Source<'m>) -> Result<Option<(usize, Vec<Entry<'m>>)>, Defect> {
+        let Some((number, bucket)) = source.survey.bucket(META_BUCKET) else { return Ok(None) };
+        let mut entries = Vec::new();
+        for entry in bucket.entries() {
+            let entry = entry?;
+            if !MARKS.contains(&entry.key) {
+                entries.push(entry);
+            }
+        }
+        entries.extend(MARKS.map(|key| Entry { flags: 0, key, value: &self.mark }));
+        entries.sort_by_key(|entry| entry.key);
+        Ok(Some((number, entries)))
+    }
+}

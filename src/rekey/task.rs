@@ -1,0 +1,266 @@
+//! What a run is told, and what that means for one snapshot: the keys come
+//! from a K3s record where the snapshot has one, else from configurations.
+
+use super::error::Error;
+use super::plan::Besides;
+use super::rules::{MOST_KEYS, Rules};
+use super::source::{SnapshotFile, Source};
+use crate::etcd::history::Record;
+use crate::k3s::change::Request;
+use crate::k3s::cluster::Gathering;
+use crate::k3s::node::Program;
+use crate::k3s::proof::Proof;
+use crate::k3s::{self, Cluster, Token, Verb};
+use crate::kube::rotation::NewKeys;
+use crate::kube::{EncryptionConfiguration, Provider};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// What a run is told.
+pub struct Task {
+    /// The verb, and how it is to be done.
+    pub request: Request,
+    /// The configuration, for a snapshot without a record.
+    pub config: Option<(PathBuf, EncryptionConfiguration)>,
+    /// Further configurations, whose keys open values.
+    pub read: Vec<EncryptionConfiguration>,
+    /// Server tokens; the first one's record is current.
+    pub tokens: Vec<Token>,
+    /// Whether a snapshot without a record is refused.
+    pub record_expected: bool,
+    /// Prefix of Kubernetes' keys.
+    pub etcd_prefix: String,
+}
+
+/// A K3s or RKE2 cluster's part in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordReport {
+    /// `k3s` or `rke2`.
+    pub program: &'static str,
+    /// The record's etcd key.
+    pub record: String,
+    /// How many of its revisions were rewritten.
+    pub rewritten: usize,
+    /// The stage it says now.
+    pub stage: String,
+    /// The hash of the configuration in it.
+    pub config_hash: String,
+    /// The provider of its keys.
+    pub provider: Option<String>,
+    /// Control-plane servers whose Nodes are in the snapshot.
+    pub servers: Vec<String>,
+}
+
+/// What that means for a snapshot.
+pub struct Prepared {
+    /// How values are to be sealed, and what opens them.
+    pub rules: Rules,
+    /// The record's new values.
+    pub besides: Besides,
+    /// What the record must have become.
+    pub proof: Option<Proof>,
+    /// The configuration the output needs, as text.
+    pub config: Zeroizing<Vec<u8>>,
+    /// The cluster's part in the report.
+    pub record: Option<RecordReport>,
+    /// Records whose old revisions no token opens, and which are kept.
+    pub unopened: Vec<String>,
+    /// Things to know.
+    pub warnings: Vec<String>,
+}
+
+/// Gathers what a snapshot holds of a K3s or RKE2 cluster.
+///
+/// # Errors
+/// [`Error::Snapshot`].
+pub fn gather<'a>(file: &SnapshotFile, source: &Source<'a>, etcd_prefix: &str) -> Result<Gathering<'a>, Error> {
+    let nodes = crate::kube::resource::key_prefix(etcd_prefix) + "minions/";
+    let mut gathering = Gathering::default();
+    let (_, keys) = source.keys().map_err(|e| file.error(e))?;
+    for (number, entry) in (0..).zip(keys.entries()) {
+        let entry = entry.map_err(|e| file.error(e))?;
+        let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
+        gathering.add(number, record, source.history.is_live(number), nodes.as_bytes());
+    }
+    Ok(gathering)
+}
+
+impl Task {
+    /// Looks at a snapshot, and works out what is to become of it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn prepare(
+        &self,
+        file: &SnapshotFile,
+        source: &Source<'_>,
+        keep_unreadable: bool,
+        compact: bool,
+    ) -> Result<Prepared, Error> {
+        let gathering = gather(file, source, &self.etcd_prefix)?;
+        if gathering.holds_record() {
+            if self.config.is_some() {
+                return Err(Error::ConfigBesideRecord);
+            }
+            let cluster = gathering.open(&self.tokens)?;
+            if !cluster.unopened.is_empty() && !keep_unreadable && !compact {
+                return Err(k3s::Error::Unopened { keys: cluster.unopened }.into());
+            }
+            self.for_cluster(&cluster, compact)
+        } else if self.record_expected {
+            Err(k3s::Error::NoRecord.into())
+        } else {
+            self.for_configuration(compact)
+        }
+    }
+
+    fn for_cluster(&self, cluster: &Cluster, compact: bool) -> Result<Prepared, Error> {
+        let request = &self.request;
+        let change = cluster.change(request)?;
+        let all = request.verb.rewrites();
+        let mut read = cluster.configs();
+        read.extend(self.read.iter().cloned());
+        let rules = if all {
+            Rules::writing(&change.config, &read, &self.etcd_prefix)
+        } else {
+            read.insert(0, change.config.clone());
+            Rules::reading(&read, &self.etcd_prefix)
+        };
+        let rules = rules.map_err(k3s::Error::Config)?;
+        let values: Vec<_> = cluster.rewritten(&change, request)?.into_iter().collect();
+        if values.len() > usize::from(MOST_KEYS) {
+            return Err(k3s::Error::TooManyRevisions.into());
+        }
+        let mut warnings = Vec::new();
+        if let Some(newest) = cluster.newest().filter(|newest| *newest > request.now) {
+            warnings.push(format!(
+                "the clock of this machine says {}, but the snapshot holds files of {newest}: servers with files newer than the record refuse to start; set the clock and run it again",
+                request.now
+            ));
+        }
+        let record = RecordReport {
+            program: cluster.program.name(),
+            record: cluster.key.clone(),
+            rewritten: values.len(),
+            stage: change.state.stage.clone(),
+            config_hash: change.state.hash.clone(),
+            provider: change.config.keys().next().map(|key| key.provider().to_string()),
+            servers: cluster.nodes.iter().map(|node| crate::etcd::escape(node.name.as_bytes())).collect(),
+        };
+        if cluster.program == Program::K3s
+            && change.config.keys().next().is_some_and(|key| key.provider() == Provider::Secretbox)
+            && !cluster
+                .configs()
+                .iter()
+                .any(|config| config.keys().any(|key| key.provider() == Provider::Secretbox))
+        {
+            warnings.push(
+                "secretbox is new to this cluster: set secrets-encryption-provider: secretbox on every server before it starts"
+                    .to_owned(),
+            );
+        }
+        let proof =
+            Proof { tokens: self.tokens.clone(), config: change.bytes.clone(), state: change.state, all };
+        Ok(Prepared {
+            rules,
+            besides: Besides { values, compact },
+            proof: Some(proof),
+            config: change.bytes,
+            record: Some(record),
+            unopened: if compact { Vec::new() } else { cluster.unopened.clone() },
+            warnings,
+        })
+    }
+
+    fn for_configuration(&self, compact: bool) -> Result<Prepared, Error> {
+        let request = &self.request;
+        let Some((path, config)) = &self.config else { return Err(Error::NoConfig) };
+        let in_file = |source| Error::Config { file: path.clone(), source };
+        if !request.verb.rewrites() {
+            return Err(Error::NothingToWrite { verb: request.verb.name() });
+        }
+        let changed = changed(config, request)?;
+        // A plain rewrite goes by the configuration as it is; the one to be
+        // left beside the output has no more keys than it needs.
+        let plain = matches!(request.verb, Verb::Reencrypt { .. });
+        let write = if plain { config } else { &changed };
+        let mut read = self.read.clone();
+        read.push(config.clone());
+        let rules = Rules::writing(write, &read, &self.etcd_prefix).map_err(in_file)?;
+        Ok(Prepared {
+            rules,
+            besides: Besides { values: Vec::new(), compact },
+            proof: None,
+            config: Zeroizing::new(changed.to_yaml().as_bytes().to_vec()),
+            record: None,
+            unopened: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+}
+
+/// What an output is to be verified by: a configuration or, where input and
+/// output hold a record, what the record of the output says.
+///
+/// # Errors
+/// [`Error`].
+pub fn proof(
+    (input_file, input): (&SnapshotFile, &Source<'_>),
+    (output_file, output): (&SnapshotFile, &Source<'_>),
+    config: Option<(PathBuf, EncryptionConfiguration)>,
+    mut read: Vec<EncryptionConfiguration>,
+    tokens: Vec<Token>,
+    etcd_prefix: &str,
+) -> Result<(Rules, Option<Proof>), Error> {
+    let before = gather(input_file, input, etcd_prefix)?;
+    if !before.holds_record() {
+        let Some((path, config)) = config else { return Err(Error::NoConfig) };
+        let rules = Rules::writing(&config, &read, etcd_prefix);
+        return Ok((rules.map_err(|source| Error::Config { file: path, source })?, None));
+    }
+    if config.is_some() {
+        return Err(Error::ConfigBesideRecord);
+    }
+    let (before, after) = (before.open(&tokens)?, gather(output_file, output, etcd_prefix)?.open(&tokens)?);
+    read.extend(before.configs());
+    let (was, is) = (before.current()?, after.current()?);
+    let (Some(config), Some(state)) = (is.config, is.state) else {
+        let nothing = "the output's record holds no encryption configuration".to_owned();
+        return Err(Error::Verification { differences: vec![nothing] });
+    };
+    if state.hash != k3s::stage::config_hash(&is.bytes) {
+        let wrong = "the output's record holds a stage whose hash is not the configuration's".to_owned();
+        return Err(Error::Verification { differences: vec![wrong] });
+    }
+    // `prepare` and `rotate` change the configuration, and leave the values.
+    let half = matches!(state.known(), Some(k3s::Stage::Prepare | k3s::Stage::Rotate));
+    let all = !half || is.bytes == was.bytes;
+    let rules = if all {
+        Rules::writing(&config, &read, etcd_prefix)
+    } else {
+        read.insert(0, config);
+        Rules::reading(&read, etcd_prefix)
+    };
+    let rules = rules.map_err(k3s::Error::Config)?;
+    Ok((rules, Some(Proof { tokens, config: is.bytes, state, all })))
+}
+
+/// What a verb makes of a configuration of a cluster without a record.
+///
+/// # Errors
+/// [`Error::Rotation`].
+pub fn changed(config: &EncryptionConfiguration, request: &Request) -> Result<EncryptionConfiguration, Error> {
+    let name = |_| key_name(config, request.now);
+    Ok(request.verb.applied(config, &mut NewKeys::named(&name), request.provider)?)
+}
+
+/// A name of a new key that no other has: `key-` and the time.
+fn key_name(config: &EncryptionConfiguration, now: Timestamp) -> String {
+    let plain = now.strftime("key-%Y%m%d-%H%M%S").to_string();
+    let taken = |name: &String| config.keys().any(|key| key.name() == name);
+    let more = (2..).map(|n| format!("{plain}-{n}"));
+    std::iter::once(plain.clone()).chain(more).find(|name| !taken(name)).unwrap_or(plain)
+}

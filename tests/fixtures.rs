@@ -198,18 +198,3 @@ fn residue_is_counted_and_not_in_the_output() {
     assert_eq!(count(&after, b"\x12\x06Secret"), 0);
     assert_eq!(count(&after, b"k8s:enc:aescbc:v1:key1:"), 0);
 }
-
-#[test]
-fn a_k3s_snapshot_is_refused_with_the_reason() {
-    let bench = Bench::new();
-    let input = fixture("k3s-fresh", "snapshot.db");
-    let own = fixture("k3s-fresh", "encryption-config.json");
-    let new = bench.file("new.yaml", config(&[&["secrets"]], "aescbc", "fresh", 0x42));
-    let refused = bench.reencrypt(&input, &new, Some(&own), &["-w", "json"]).expect(4).json();
-    assert_eq!(refused["error"]["kind"], "k3s-record");
-    assert!(refused["error"]["message"].as_str().unwrap().contains("/bootstrap/"));
-    assert_eq!(bench.names(), ["new.yaml"]);
-    let status =
-        run(&["status", text(&input), "--encryption-config", text(&own), "-w", "json"]).expect(0).json();
-    assert_eq!(status["unreadable"].as_array().unwrap().len(), 0);
-}

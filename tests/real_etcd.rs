@@ -12,6 +12,8 @@
 mod client;
 #[path = "real_etcd/fixture.rs"]
 mod fixture;
+#[path = "support/fixtures.rs"]
+mod fixtures;
 #[path = "real_etcd/key_space.rs"]
 mod key_space;
 #[path = "real_etcd/rekey.rs"]

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::record::Record;
 use super::stage::{Stage, State, config_hash};
 use crate::kube::config::Element;
-use crate::kube::rotation::NewKeys;
+use crate::kube::rotation::{NewKeys, RotationError};
 use crate::kube::{EncryptionConfiguration, Provider};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -125,7 +125,7 @@ impl Cluster {
         let config = match (&current.config, verb) {
             (Some(config), _) => config.clone(),
             (None, Verb::Enable) => EncryptionConfiguration::identity_only(),
-            (None, _) => return Err(crate::kube::rotation::RotationError::Disabled.into()),
+            (None, _) => return Err(RotationError::Disabled.into()),
         };
         if writes_with(&config) == Some(Provider::Secretbox)
             && matches!(verb, Verb::Prepare | Verb::Rotate | Verb::Reencrypt { .. })
@@ -150,6 +150,10 @@ impl Cluster {
 
     /// The checks K3s makes before it does as told.
     fn allows(&self, verb: Verb, current: &Current) -> Result<(), Error> {
+        let needs_key = matches!(verb, Verb::Prepare | Verb::Rotate | Verb::RotateKeys);
+        if needs_key && current.enabled() != Some(true) {
+            return Err(RotationError::Disabled.into());
+        }
         let node = self.answering(current);
         let place = node.map_or_else(
             || "the snapshot's record".to_owned(),

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::node::{Node, Program};
 use super::record::Record;
-use super::stage::{State, config_hash};
+use super::stage::State;
 use super::token::{Token, record_key};
 use super::{RECORD, bootstrap};
 use crate::etcd::{Record as Entry, escape};
@@ -181,18 +181,16 @@ impl Cluster {
         self.revisions.iter().filter_map(Revision::record).filter_map(|record| record.newest()).max()
     }
 
-    /// The server whose files the record holds: the one that says what the
-    /// record says; else the first whose hash is that of the configuration,
-    /// else the first.
+    /// The server whose files the record holds: the first whose hash is the
+    /// record's. It may be a stage ahead, for `reencrypt_active` stands in the
+    /// Node alone. There is none when the record was changed offline: a
+    /// server's Node says so once it has started.
     #[must_use]
     pub fn answering(&self, current: &Current) -> Option<&Node> {
-        let said = current.state.as_ref().map(ToString::to_string);
-        let hash = config_hash(&current.bytes);
-        let nodes = || self.nodes.iter();
-        nodes()
-            .find(|node| Some(&node.annotation) == said.as_ref())
-            .or_else(|| nodes().find(|node| node.state().is_some_and(|state| state.hash == hash)))
-            .or_else(|| self.nodes.first())
+        let state = current.state.as_ref()?;
+        let says = |node: &&Node| node.annotation == state.to_string();
+        let same_hash = |node: &&Node| node.state().is_some_and(|said| said.hash == state.hash);
+        self.nodes.iter().find(says).or_else(|| self.nodes.iter().find(same_hash))
     }
 
     /// The first two servers that say different things, in K3s's words.

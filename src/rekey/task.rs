@@ -130,7 +130,9 @@ impl Task {
             Rules::reading(&read, &self.etcd_prefix)
         };
         let rules = rules.map_err(k3s::Error::Config)?;
-        let values: Vec<_> = cluster.rewritten(&change, request)?.into_iter().collect();
+        let newest = cluster.revisions.last().map(|revision| revision.entry);
+        let mut values: Vec<_> = cluster.rewritten(&change, request)?.into_iter().collect();
+        values.retain(|(entry, _)| !compact || Some(*entry) == newest);
         if values.len() > usize::from(MOST_KEYS) {
             return Err(k3s::Error::TooManyRevisions.into());
         }

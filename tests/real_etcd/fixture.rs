@@ -3,7 +3,7 @@
 use crate::key_space::{Expected, KeySpace};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A folder of fixtures/.
 pub struct Fixture {
@@ -24,7 +24,7 @@ pub struct Record {
 impl Fixture {
     /// Reads the oracle of a fixture.
     pub fn named(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        let folder = crate::fixtures::folder(name);
         let path = folder.join("oracle.jsonl");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut records: Vec<Record> = text.lines().map(Record::parse).collect();

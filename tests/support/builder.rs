@@ -4,7 +4,7 @@ use etcd_rekey::bolt::layout::TreeBuilder;
 use etcd_rekey::bolt::page::index;
 use etcd_rekey::bolt::writer;
 use etcd_rekey::etcd::wire::put_varint;
-use etcd_rekey::etcd::{Revision, RevisionKey};
+use etcd_rekey::etcd::{KeyValue, Revision, RevisionKey};
 use etcd_rekey::kube::{Provider, SealingKey};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -186,6 +186,46 @@ impl Builder {
     pub fn snapshot(&self) -> Vec<u8> {
         with_trailer(&self.file())
     }
+}
+
+impl Builder {
+    /// What a snapshot holds, to be built again.
+    pub fn of(snapshot: &[u8]) -> Self {
+        let mut made = Self::default();
+        for (bucket, key, value) in super::contents(snapshot) {
+            if bucket == b"key" {
+                made.next = made.next.max(RevisionKey::parse(&key).unwrap().revision.main + 1);
+            }
+            made.put(std::str::from_utf8(&bucket).unwrap(), &key, &value);
+        }
+        made
+    }
+}
+
+/// A snapshot with other values where `new` gives one.
+pub fn mapped(snapshot: &[u8], new: impl Fn(&KeyValue<'_>) -> Option<Vec<u8>>) -> Vec<u8> {
+    let mut made = Builder::of(snapshot);
+    let (_, entries) = made.buckets.get_mut(b"key".as_slice()).unwrap();
+    for record in entries.values_mut() {
+        let kv = KeyValue::parse(record).unwrap();
+        if let Some(value) = new(&kv) {
+            let mut out = Vec::new();
+            kv.put_before(&mut out, value.len());
+            out.extend(&value);
+            out.extend(kv.after);
+            *record = out;
+        }
+    }
+    made.snapshot()
+}
+
+/// A snapshot with so many more secrets, `default/s0` and on.
+pub fn with_secrets(snapshot: &[u8], count: usize, key: &SealingKey) -> Vec<u8> {
+    let mut made = Builder::of(snapshot);
+    for i in 0..count {
+        made.sealed(key, &format!("s{i}"));
+    }
+    made.snapshot()
 }
 
 /// Adds the SHA-256 trailer.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod builder;
+pub mod fixtures;
 pub mod judge;
 pub mod opener;
 pub mod program;
@@ -13,7 +14,7 @@ use etcd_rekey::bolt::check::Thoroughness;
 use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::history::Record;
 use etcd_rekey::etcd::{KeyValue, RevisionKey, Snapshot};
-use std::path::{Path, PathBuf};
+pub use fixtures::fixture;
 
 /// Every fixture made by kube-apiserver.
 pub const KUBE_FIXTURES: [&str; 12] = [
@@ -30,11 +31,6 @@ pub const KUBE_FIXTURES: [&str; 12] = [
     "kube-rotated",
     "kube-secretbox",
 ];
-
-/// A file of a fixture.
-pub fn fixture(name: &str, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).join(file)
-}
 
 /// Everything in a snapshot: bucket, key, value.
 pub fn contents(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {

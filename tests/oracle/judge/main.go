@@ -6,6 +6,8 @@
 //	judge writer CONFIG RESOURCE...              the prefix kube-apiserver writes for a resource
 //	judge batch                                  seals and opens values, as asked on standard input
 //	judge check FILE [OPERATIONS SEED]           bbolt's check, and again after random reads and writes
+//	judge records SNAPSHOT                       the record of a K3s cluster in every revision; passphrase on standard input
+//	judge secrets SNAPSHOT CONFIG                the current secrets, as the API server would serve them
 //	judge dump FILE                              every bucket, key and value, hashed
 //	judge make OUT SEED                          a random valid bbolt file
 package main
@@ -75,6 +77,16 @@ func run(args []string) error {
 			return err
 		}
 		return check(args[0], args[1:])
+	case "records":
+		if err := need(1); err != nil {
+			return err
+		}
+		return records(args[0])
+	case "secrets":
+		if err := need(2); err != nil {
+			return err
+		}
+		return secrets(args[0], args[1])
 	case "dump":
 		if err := need(1); err != nil {
 			return err

@@ -1,0 +1,514 @@
+//! K3s and RKE2: a snapshot and a token are enough. Real snapshots of every
+//! stage, each verb, judged by Go's own cryptography and Kubernetes' own code.
+
+mod support;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use support::fixture;
+use support::judge::judge;
+use support::program::{Bench, Ran, command, run, text};
+
+const FIXTURES: [&str; 11] = [
+    "k3s-compacted",
+    "k3s-compressed",
+    "k3s-disabled",
+    "k3s-disabled-norestart",
+    "k3s-fresh",
+    "k3s-ha-mismatch",
+    "k3s-midrotatekeys",
+    "k3s-partial",
+    "k3s-reencrypt_finished",
+    "k3s-rotated",
+    "k3s-secretbox-rotated",
+];
+const VERBS: [&str; 6] = ["prepare", "rotate", "reencrypt", "rotate-keys", "enable", "disable"];
+
+/// A K3s snapshot with its token.
+struct Cluster {
+    name: &'static str,
+    snapshot: PathBuf,
+    token: PathBuf,
+}
+
+impl Cluster {
+    fn of(name: &'static str) -> Self {
+        let file = if name == "k3s-compressed" { "snapshot.zip" } else { "snapshot.db" };
+        Self { name, snapshot: fixture(name, file), token: fixture(name, "token") }
+    }
+
+    fn passphrase(&self) -> String {
+        std::fs::read_to_string(&self.token).unwrap()
+    }
+
+    fn recorded(&self, file: &str) -> String {
+        std::fs::read_to_string(fixture(self.name, file)).unwrap()
+    }
+
+    /// `verb snapshot -o output --token-file token`, and more.
+    fn run(&self, verb: &str, output: &Path, more: &[&str]) -> Ran {
+        let args = [verb, text(&self.snapshot), "-o", text(output), "--token-file", text(&self.token)];
+        run(&[&args, more].concat())
+    }
+
+    fn status(&self, snapshot: &Path, more: &[&str]) -> Ran {
+        run(&[&["status", text(snapshot), "--token-file", text(&self.token)], more].concat()).expect(0)
+    }
+
+    /// The record as Go opens it, oldest revision first.
+    fn records(&self, snapshot: &Path) -> Vec<Value> {
+        judge("records", &[text(snapshot)], self.passphrase().as_bytes()).unwrap()
+    }
+
+    /// The current secrets as the API server would serve them with the
+    /// configuration that lies in the snapshot.
+    fn secrets(&self, bench: &Bench, snapshot: &Path) -> BTreeMap<String, Value> {
+        let records = self.records(snapshot);
+        let config = records.last().unwrap()["config"].as_str().unwrap();
+        let config = bench.file("judged.json", config);
+        let served = judge("secrets", &[text(snapshot), text(&config)], b"").unwrap();
+        let named = |mut secret: Value| {
+            let name = secret.as_object_mut().unwrap().remove("name").unwrap();
+            (name.as_str().unwrap().to_owned(), secret)
+        };
+        served.into_iter().map(named).collect()
+    }
+
+    /// What the manifest of the fixture says of the secrets.
+    fn manifest(&self) -> BTreeMap<String, Value> {
+        let manifest: Value = serde_json::from_str(&self.recorded("manifest.json")).unwrap();
+        serde_json::from_value(manifest["secrets"].clone()).unwrap()
+    }
+}
+
+/// The stage the verbs of K3s want to find; `None` when the servers disagree,
+/// or the hash is stale, and so K3s refuses most of them.
+fn allowed(name: &str, verb: &str) -> bool {
+    match name {
+        "k3s-fresh" | "k3s-compressed" | "k3s-reencrypt_finished" => !matches!(verb, "rotate" | "reencrypt"),
+        "k3s-secretbox-rotated" => matches!(verb, "rotate-keys" | "enable" | "disable"),
+        "k3s-rotated" | "k3s-partial" => verb == "reencrypt",
+        "k3s-ha-mismatch" => false,
+        _ => matches!(verb, "enable" | "disable"),
+    }
+}
+
+/// What must hold of an output of a verb.
+fn right(cluster: &Cluster, verb: &str, bench: &Bench, output: &Path) {
+    let place = format!("{} {verb}", cluster.name);
+    let (before, after) = (cluster.records(&unzipped(cluster, bench)), cluster.records(output));
+    assert_eq!(before.len(), after.len(), "{place}");
+    let newest = after.last().unwrap();
+    let (config, state) = (newest["config"].as_str().unwrap(), newest["state"].as_str().unwrap());
+    let stage = match verb {
+        "prepare" | "rotate" => verb,
+        _ => "reencrypt_finished",
+    };
+    assert_eq!(state, format!("{stage}-{}", newest["config_sha256"].as_str().unwrap()), "{place}");
+    let rewrites = !matches!(verb, "prepare" | "rotate");
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    for (i, (was, is)) in before.iter().zip(&after).enumerate() {
+        for same in ["rev", "version", "create", "others"] {
+            assert_eq!(was[same], is[same], "{place}: {same}");
+        }
+        assert_eq!(is["as_k3s_writes"], true, "{place}");
+        if rewrites || i + 1 == after.len() {
+            assert_eq!((&is["config"], &is["state"]), (&newest["config"], &newest["state"]), "{place}");
+            assert_ne!(was["salt"], is["salt"], "{place}");
+            for time in ["config_time", "state_time"] {
+                assert!((now - 300..=now).contains(&is[time].as_i64().unwrap()), "{place}");
+            }
+        } else {
+            assert_eq!(was, is, "{place}");
+        }
+    }
+    // Every revision opens with what the record holds, and nothing is lost.
+    if rewrites {
+        let file = bench.file("written.json", config);
+        for value in judge("values", &[text(output), text(&file)], b"").unwrap() {
+            assert!(value.get("error").is_none(), "{place}: {value}");
+            assert!(value["stale"] != true, "{place}: {value}");
+        }
+    }
+    assert_eq!(cluster.secrets(bench, output), cluster.manifest_or_served(bench), "{place}");
+}
+
+impl Cluster {
+    /// The manifest; of the clusters of three servers, whose manifest leaves
+    /// out K3s's own secrets, what the input serves.
+    fn manifest_or_served(&self, bench: &Bench) -> BTreeMap<String, Value> {
+        let manifest = self.manifest();
+        let served = self.secrets(bench, &unzipped(self, bench));
+        for (name, secret) in &manifest {
+            // K3s rewrites this one when it likes.
+            if name != "kube-system/k3s-serving" {
+                assert_eq!(served.get(name), Some(secret), "{}: {name}", self.name);
+            }
+        }
+        served
+    }
+}
+
+/// The snapshot, taken out of its archive where it is in one.
+fn unzipped(cluster: &Cluster, bench: &Bench) -> PathBuf {
+    if cluster.name != "k3s-compressed" {
+        return cluster.snapshot.clone();
+    }
+    let path = bench.path("unzipped.db");
+    let file = std::fs::File::open(&cluster.snapshot).unwrap();
+    let mut archive = zip::ZipArchive::new(file).unwrap();
+    std::io::copy(&mut archive.by_index(0).unwrap(), &mut std::fs::File::create(&path).unwrap()).unwrap();
+    path
+}
+
+/// Keys in any of the encodings they might be left in.
+fn encodings(secret_base64: &str) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let raw = base64::engine::general_purpose::STANDARD.decode(secret_base64).unwrap();
+    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    vec![secret_base64.as_bytes().to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes(), raw]
+}
+
+fn holds(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
+fn keys_of(config: &str) -> Vec<String> {
+    let parts = config.split("\"secret\":\"").skip(1);
+    parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn status_prints_what_k3s_printed() {
+    for name in FIXTURES {
+        let cluster = Cluster::of(name);
+        let expected = cluster.recorded("status.txt");
+        let printed = cluster.status(&cluster.snapshot, &[]).out;
+        assert!(printed.starts_with(&expected), "{name}: {printed}");
+        let printed = cluster.status(&cluster.snapshot, &["-w", "json"]).json();
+        let expected: serde_json::Map<String, Value> =
+            serde_json::from_str(&cluster.recorded("status.json")).unwrap();
+        let ours = ["snapshot", "values", "unreadable", "residue"];
+        let mut fields = printed.as_object().unwrap().clone();
+        fields.retain(|field, _| !ours.contains(&field.as_str()));
+        assert_eq!(fields, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_fixture_opens_completely_with_the_keys_of_all_revisions_of_the_record() {
+    for name in FIXTURES {
+        let cluster = Cluster::of(name);
+        let status = cluster.status(&cluster.snapshot, &["-w", "json"]).json();
+        assert_eq!(status["unreadable"], Value::Array(Vec::new()), "{name}");
+        let secrets = status["values"].as_array().unwrap().iter().filter(|row| row["resource"] == "secrets");
+        let of = |field: &str| secrets.clone().map(|row| row[field].as_u64().unwrap()).sum::<u64>();
+        if name == "k3s-reencrypt_finished" {
+            assert_eq!((of("current"), of("old")), (59, 68));
+        }
+        assert!(of("current") >= 40, "{name}");
+    }
+}
+
+#[test]
+fn each_verb_does_what_it_says_or_is_refused_as_k3s_refuses_it() {
+    for name in FIXTURES {
+        let cluster = Cluster::of(name);
+        for verb in VERBS {
+            let bench = Bench::new();
+            let output = bench.path("out");
+            let before = std::fs::read(&cluster.snapshot).unwrap();
+            if allowed(name, verb) {
+                cluster.run(verb, &output, &[]).expect(0);
+                right(&cluster, verb, &bench, &output);
+                let mut proof =
+                    vec!["verify", text(&output), "--against", text(&cluster.snapshot), "--token-file"];
+                proof.push(text(&cluster.token));
+                if verb == "disable" {
+                    proof.push("--allow-plaintext");
+                }
+                run(&proof).expect(0);
+            } else {
+                let refused = cluster.run(verb, &output, &["-w", "json"]).expect(4).json();
+                let message = refused["error"]["message"].as_str().unwrap();
+                let named = ["stage", "secretbox", "disabled"].iter().any(|word| message.contains(word));
+                assert!(named, "{name} {verb}: {message}");
+                assert!(bench.names().is_empty());
+            }
+            assert_eq!(std::fs::read(&cluster.snapshot).unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn rotate_keys_with_force_cures_every_cluster_that_is_enabled() {
+    for name in FIXTURES {
+        let cluster = Cluster::of(name);
+        let bench = Bench::new();
+        let output = bench.path("out");
+        if name.starts_with("k3s-disabled") {
+            let refused = cluster.run("rotate-keys", &output, &["--force", "-w", "json"]).expect(4).json();
+            assert_eq!(refused["error"]["kind"], "rotation", "{name}");
+            continue;
+        }
+        let escrow = bench.path("escrow.json");
+        let ran = cluster.run("rotate-keys", &output, &["-f", "--write-config", text(&escrow)]).expect(0);
+        right(&cluster, "rotate-keys", &bench, &output);
+        let record = cluster.records(&output).pop().unwrap();
+        assert_eq!(std::fs::read_to_string(&escrow).unwrap(), record["config"].as_str().unwrap());
+        let meta = std::fs::metadata(&escrow).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777, 0o600);
+        // No old key is left anywhere, and no key or token is told.
+        let written = std::fs::read(&output).unwrap();
+        let told = [ran.out.as_bytes(), ran.err.as_bytes()].concat();
+        let new = keys_of(record["config"].as_str().unwrap());
+        assert_eq!(new.len(), 1);
+        let mut checked = 0;
+        for was in cluster.records(&unzipped(&cluster, &bench)) {
+            for old in keys_of(was["config"].as_str().unwrap()) {
+                for bytes in encodings(&old) {
+                    assert!(!holds(&written, &bytes) && !holds(&told, &bytes), "{name}");
+                    checked += 1;
+                }
+            }
+        }
+        assert!(checked >= 4);
+        for is in cluster.records(&output) {
+            assert_eq!(keys_of(is["config"].as_str().unwrap()), new, "{name}");
+        }
+        assert!(encodings(&new[0]).iter().all(|bytes| !holds(&told, bytes)));
+        let token = cluster.passphrase();
+        assert!(!holds(&written, token.as_bytes()) && !holds(&told, token.as_bytes()));
+    }
+}
+
+#[test]
+fn the_provider_can_be_changed() {
+    for (name, provider, prefix) in
+        [("k3s-fresh", "secretbox", "secretboxkey-"), ("k3s-secretbox-rotated", "aescbc", "aescbckey-")]
+    {
+        let cluster = Cluster::of(name);
+        let bench = Bench::new();
+        let output = bench.path("out");
+        let ran = cluster.run("rotate-keys", &output, &["--secrets-encryption-provider", provider]).expect(0);
+        right(&cluster, "rotate-keys", &bench, &output);
+        let config = cluster.records(&output).pop().unwrap()["config"].as_str().unwrap().to_owned();
+        assert!(config.contains(&format!("{{\"{provider}\":{{\"keys\":[{{\"name\":\"{prefix}")), "{config}");
+        assert!(provider == "aescbc" || ran.out.contains("secrets-encryption-provider: secretbox"));
+    }
+}
+
+#[test]
+fn enabling_and_disabling_repair_what_k3s_left_half_done() {
+    let bench = Bench::new();
+    // Sealed values although encryption is off: disable ends it, and enable.
+    let cluster = Cluster::of("k3s-disabled-norestart");
+    for (verb, provider) in [("disable", "identity"), ("enable", "aescbc")] {
+        let output = bench.path(verb);
+        cluster.run(verb, &output, &[]).expect(0);
+        let status = cluster.status(&output, &["-w", "json"]).json();
+        for row in status["values"].as_array().unwrap().iter().filter(|row| row["resource"] == "secrets") {
+            assert_eq!(row["provider"], provider, "{row}");
+        }
+        assert_eq!(status["enable"], verb == "enable");
+        assert_eq!(status["stage"], "reencrypt_finished");
+    }
+}
+
+#[test]
+fn a_crash_in_rotate_keys_is_cured_with_the_key_from_the_disk() {
+    // The record of this snapshot is put back to before the rotation: its
+    // values are under a key that lies on a server's disk alone.
+    let bench = Bench::new();
+    let (before, after) = (Cluster::of("k3s-fresh"), Cluster::of("k3s-partial"));
+    let old_record = support::contents(&std::fs::read(&before.snapshot).unwrap());
+    let old_record = old_record
+        .iter()
+        .filter(|(bucket, _, _)| bucket == b"key")
+        .filter_map(|(_, _, value)| etcd_rekey::etcd::KeyValue::parse(value).ok())
+        .find(|kv| kv.key.starts_with(b"/bootstrap/"))
+        .unwrap();
+    let crashed = bench.file(
+        "crashed.db",
+        support::builder::mapped(&std::fs::read(&after.snapshot).unwrap(), |kv| {
+            kv.key.starts_with(b"/bootstrap/").then(|| old_record.value.to_vec())
+        }),
+    );
+    let cluster = Cluster { name: "k3s-partial", snapshot: crashed, token: after.token.clone() };
+    let output = bench.path("out");
+    let refused = cluster.run("rotate-keys", &output, &["-f", "-w", "json"]).expect(4).json();
+    assert_eq!(refused["error"]["kind"], "unreadable");
+    assert_eq!(refused["unreadable"].as_array().unwrap().len(), 7);
+    let remedy = refused["error"]["remedy"].as_str().unwrap();
+    assert!(["--decryption-config", "--compact", "--keep-unreadable"].iter().all(|flag| remedy.contains(flag)));
+    let disk = fixture("k3s-partial", "encryption-config.json");
+    cluster.run("rotate-keys", &output, &["-f", "--decryption-config", text(&disk)]).expect(0);
+    assert_eq!(cluster.secrets(&bench, &output), after.secrets(&bench, &after.snapshot));
+}
+
+#[test]
+fn tokens_come_from_files_standard_input_and_the_environment_but_not_from_the_command_line() {
+    let cluster = Cluster::of("k3s-secretbox-rotated");
+    let bench = Bench::new();
+    let token = cluster.passphrase();
+    let whole = format!("  K10{}::server:{token}\n", "ab".repeat(32));
+    let file = bench.file("whole", &whole);
+    let status = |files: &[&str], variable: Option<(&str, &str)>, input: &str| {
+        let mut command = command(&["status", text(&cluster.snapshot), "-w", "json"]);
+        for file in files {
+            command.args(["--token-file", file]);
+        }
+        for name in ["K3S_TOKEN", "K3S_TOKEN_FILE", "RKE2_TOKEN", "RKE2_TOKEN_FILE"] {
+            command.env_remove(name);
+        }
+        if let Some((name, value)) = variable {
+            command.env(name, value);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may not ask for it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::from(child.wait_with_output().unwrap())
+    };
+    let opened = |ran: Ran| ran.expect(0).json()["activekey"].as_str().is_some();
+    assert!(opened(status(&[text(&file)], None, "")));
+    assert!(opened(status(&["-"], None, &whole)));
+    for name in ["K3S_TOKEN", "RKE2_TOKEN"] {
+        assert!(opened(status(&[], Some((name, &token)), "")));
+        assert!(opened(status(&[], Some((&format!("{name}_FILE"), text(&file))), "")));
+    }
+    assert!(!opened(status(&[], None, "")));
+    let wrong = bench.file("wrong", "another");
+    let refused = status(&[text(&wrong)], None, "").expect(4).json();
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("encrypted with different token") && message.contains("/bootstrap/"), "{message}");
+    assert!(!message.contains("another"));
+    for (text_of_token, words) in [
+        ("", "token must not be empty"),
+        ("K10abc::server:x", "invalid token CA hash length"),
+        ("K10abc", "invalid token format"),
+        ("abcdef.0123456789abcdef", "failed to normalize server token"),
+    ] {
+        let file = bench.file("bad", text_of_token);
+        let refused = status(&[text(&file)], None, "").expect(4).json();
+        assert!(refused["error"]["message"].as_str().unwrap().contains(words));
+    }
+}
+
+#[test]
+fn a_snapshot_without_the_token_is_refused_with_the_record_named() {
+    let cluster = Cluster::of("k3s-fresh");
+    let bench = Bench::new();
+    let output = bench.path("out");
+    let new = bench.file("new.yaml", support::config(&[&["secrets"]], "aescbc", "fresh", 0x42));
+    let refused = |args: &[&str]| {
+        let mut command = command(args);
+        command.args(["-w", "json"]).env_remove("K3S_TOKEN").env_remove("K3S_TOKEN_FILE");
+        Ran::from(command.output().unwrap())
+    };
+    let snapshot = text(&cluster.snapshot);
+    let ran = refused(&["rotate-keys", snapshot, "-o", text(&output)]).expect(4).json();
+    assert_eq!(ran["error"]["kind"], "no-token");
+    assert!(ran["error"]["message"].as_str().unwrap().contains("/bootstrap/3a137d5ec4da"));
+    // Rekeyed by another configuration, the restored cluster could read nothing.
+    let ran = refused(&["reencrypt", snapshot, "-o", text(&output), "--encryption-config", text(&new)]);
+    assert!(ran.expect(2).json()["error"]["remedy"].as_str().unwrap().contains("--token-file"));
+    // And the other way round.
+    let kube = fixture("kube-rotated", "snapshot.db");
+    let ran = refused(&["rotate-keys", text(&kube), "-o", text(&output), "--token-file", text(&cluster.token)]);
+    assert_eq!(ran.expect(4).json()["error"]["kind"], "no-k3s-record");
+    assert_eq!(bench.names(), ["new.yaml"]);
+}
+
+#[test]
+fn files_of_servers_are_compared_with_the_record() {
+    let cluster = Cluster::of("k3s-fresh");
+    let own = fixture("k3s-fresh", "encryption-config.json");
+    let other = fixture("k3s-rotated", "encryption-config.json");
+    let same = cluster.status(&cluster.snapshot, &["--server-config", text(&own)]).out;
+    assert!(same.contains("Server Encryption Hashes: All hashes match\n"));
+    let differs = ["--server-config", text(&own), "--server-config", text(&other)];
+    let differs = cluster.status(&cluster.snapshot, &differs).out;
+    let expected = format!("hash does not match between the snapshot and {}\n", other.display());
+    assert!(differs.contains(&expected), "{differs}");
+}
+
+#[test]
+fn a_thousand_secrets_go_through_all_stages() {
+    let bench = Bench::new();
+    let start = bench.path("start");
+    let token = fixture("k3s-fresh", "token");
+    // A real record and a thousand secrets under its key.
+    let fresh = std::fs::read(fixture("k3s-fresh", "snapshot.db")).unwrap();
+    let own = std::fs::read_to_string(fixture("k3s-fresh", "encryption-config.json")).unwrap();
+    let own = etcd_rekey::kube::EncryptionConfiguration::parse(&own).unwrap();
+    let key = own.keys().next().unwrap().clone();
+    std::fs::write(&start, support::builder::with_secrets(&fresh, 941, &key)).unwrap();
+    let step = |verb: &str, from: &Path, to: &str| {
+        let to = bench.path(to);
+        let args = [verb, text(from), "-o", text(&to), "--token-file", text(&token), "--progress", "plain"];
+        (run(&args).expect(0), to)
+    };
+    let (_, prepared) = step("prepare", &start, "prepared");
+    let (_, rotated) = step("rotate", &prepared, "rotated");
+    let (ran, done) = step("reencrypt", &rotated, "done");
+    let lines: Vec<_> = ran.err.lines().filter(|line| line.starts_with("reencrypted ")).collect();
+    let expected: Vec<String> = (1..=20).map(|n| format!("reencrypted {} secrets", n * 50)).collect();
+    assert_eq!(lines, expected);
+    let status = run(&["status", text(&done), "--token-file", text(&token)]).expect(0).out;
+    assert!(
+        status.starts_with(
+            "Encryption Status: Enabled\nCurrent Rotation Stage: reencrypt_finished\nServer Encryption Hashes: All hashes match\n"
+        ),
+        "{status}"
+    );
+}
+
+#[test]
+fn configurations_of_other_clusters_take_the_same_steps() {
+    let bench = Bench::new();
+    let snapshot = fixture("kube-aescbc256", "snapshot.db");
+    let config = fixture("kube-aescbc256", "encryption-config.yaml");
+    let (prepared, rotated) = (bench.path("prepared.yaml"), bench.path("rotated.yaml"));
+    let step = |verb: &str, from: &Path, to: &Path| {
+        run(&[verb, "--encryption-config", text(from), "--write-config", text(to)])
+    };
+    step("prepare", &config, &prepared).expect(0);
+    step("rotate", &prepared, &rotated).expect(0);
+    assert_eq!(step("rotate", &prepared, &rotated).expect(2).err.contains("the file exists"), true);
+    assert_eq!(step("rotate", &config, &bench.path("x")).expect(4).err.contains("one key only"), true);
+    // All at once: a new key, the snapshot under it, both files left.
+    let (output, new) = (bench.path("out"), bench.path("new.yaml"));
+    let args = ["rotate-keys", text(&snapshot), "--encryption-config", text(&config), "-o", text(&output)];
+    let refused = run(&args).expect(2);
+    assert!(refused.err.contains("--write-config"));
+    run(&[&args[..], &["--write-config", text(&new)]].concat()).expect(0);
+    let values = judge("values", &[text(&output), text(&new)], b"").unwrap();
+    assert!(values.iter().filter(|value| value["stale"] == false).count() >= 69);
+    assert!(values.iter().all(|value| value.get("error").is_none() && value["stale"] != true));
+    // Nothing is ever written over a file that was read, whatever is forced.
+    for target in [&config, &new] {
+        let more = ["--write-config", text(target), "--decryption-config", text(&new), "-f"];
+        let refused = run(&[&args[..], &more].concat()).expect(2);
+        assert!(refused.err.contains("same file"), "{}", refused.err);
+        let onto = ["reencrypt", text(&snapshot), "--encryption-config", text(&config), "-f"];
+        let more = ["--decryption-config", text(&new), "-o", text(target)];
+        assert!(run(&[&onto[..], &more].concat()).expect(2).err.contains("same file"));
+    }
+    let both = [&args[..], &["--write-config", text(&output), "-f"]].concat();
+    assert!(run(&both).expect(2).err.contains("same file"));
+    // Enabled again after it was disabled.
+    let (plain, off) = (bench.path("plain"), bench.path("off.yaml"));
+    let args = ["disable", text(&output), "--encryption-config", text(&new), "-o", text(&plain)];
+    run(&[&args[..], &["--write-config", text(&off)]].concat()).expect(0);
+    let values = judge("values", &[text(&plain), text(&off)], b"").unwrap();
+    assert!(values.iter().all(|value| value.get("error").is_none() && value["stale"] != true));
+    let (sealed, on) = (bench.path("sealed"), bench.path("on.yaml"));
+    let args = ["enable", text(&plain), "--encryption-config", text(&off), "-o", text(&sealed)];
+    run(&[&args[..], &["--write-config", text(&on)]].concat()).expect(0);
+    let values = judge("values", &[text(&sealed), text(&on)], b"").unwrap();
+    assert!(values.iter().all(|value| value.get("error").is_none() && value["stale"] != true));
+}

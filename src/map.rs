@@ -4,6 +4,7 @@ use memmap2::Mmap;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A file, mapped for reading.
@@ -18,14 +19,14 @@ impl Map {
     /// # Errors
     /// When it cannot be opened or mapped, or is no regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::of(open_regular(path)?)
+        Self::of(&open_regular(path)?)
     }
 
     /// Maps an open file.
     ///
     /// # Errors
     /// When it cannot be mapped.
-    pub fn of(file: File) -> io::Result<Self> {
+    pub fn of(file: &File) -> io::Result<Self> {
         #[allow(unsafe_code, reason = "a memory map cannot be had without")]
         // SAFETY: the map is read-only and private to this value, and lives
         // no longer than it. What remains is that the file may change or
@@ -38,7 +39,7 @@ impl Map {
         // * A shrunk file: touching a lost page raises SIGBUS, which ends the
         //   process; it reads nothing wrong. The input is never written to,
         //   and the output does not yet have its name then.
-        let map = unsafe { Mmap::map(&file) }?;
+        let map = unsafe { Mmap::map(file) }?;
         Ok(Self { map })
     }
 }
@@ -48,7 +49,9 @@ impl Map {
 /// # Errors
 /// As the file system's.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
+    // Opening a pipe would wait for whoever writes to it.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }

@@ -23,6 +23,10 @@ pub enum Error {
     SameFile { path: PathBuf },
     #[error("{}: no name of a file to write", path.display())]
     NoName { path: PathBuf },
+    #[error("{}: it exists, and is no regular file", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("{}: it is complete, but its name could not be made durable: {source}", path.display())]
+    NameNotDurable { path: PathBuf, source: io::Error },
     #[error("{}: {need} bytes are needed, {free} are free", directory.display())]
     NoSpace { directory: PathBuf, need: u64, free: u64 },
 }
@@ -37,6 +41,8 @@ impl Error {
             Self::SameFile { .. } => "same-file",
             Self::NoName { .. } => "no-output-name",
             Self::NoSpace { .. } => "no-space",
+            Self::NotAFile { .. } => "not-a-file",
+            Self::NameNotDurable { .. } => "name-not-durable",
         }
     }
 
@@ -48,6 +54,10 @@ impl Error {
             Self::Exists { .. } => "give another name, or --force to replace it",
             Self::SameFile { .. } => "the input is never written to: give another name",
             Self::NoName { .. } => "give the path of a file as --output",
+            Self::NotAFile { .. } => "give the name of a file, or a name that is not taken",
+            Self::NameNotDurable { .. } => {
+                "it is there and whole; after a loss of power it may be gone: run `sync`, see that it is still there"
+            }
             Self::NoSpace { .. } => "free some space, or write to another file system",
         }
     }
@@ -200,6 +210,8 @@ impl<'d> Output<'d> {
     ) -> Result<Self, Error> {
         let directory = allowed(path, inputs, replace)?;
         let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
+        // What would make the name durable at the end must be allowed now.
+        disk.sync_directory(&directory).map_err(io("looking at its directory"))?;
         let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
         if free < need {
             return Err(Error::NoSpace { directory, need, free });
@@ -224,6 +236,12 @@ impl<'d> Output<'d> {
     fn error(&self, step: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = self.path.clone();
         move |source| Error::Io { path, step, source }
+    }
+
+    /// The error of an early attempt to make it durable.
+    #[must_use]
+    pub fn not_durable(&self, source: io::Error) -> Error {
+        self.error("making it durable")(source)
     }
 
     /// Appends bytes.
@@ -276,7 +294,8 @@ impl<'d> Output<'d> {
             }
             Err(source) => return Err(self.error("renaming")(source)),
         }
-        self.disk.sync_directory(&self.directory).map_err(self.error("making its name durable"))
+        let path = self.path.clone();
+        self.disk.sync_directory(&self.directory).map_err(|source| Error::NameNotDurable { path, source })
     }
 
     /// Whether the file has its name.
@@ -308,7 +327,10 @@ impl Drop for Output<'_> {
 /// Whether `path` may be written; returns the directory it lies in.
 fn allowed(path: &Path, inputs: &[&File], replace: bool) -> Result<PathBuf, Error> {
     let no_name = || Error::NoName { path: path.to_owned() };
-    path.file_name().ok_or_else(no_name)?;
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    if path.file_name().is_none() || bytes.ends_with(b"/") || bytes == b"-" {
+        return Err(no_name());
+    }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -332,7 +354,10 @@ fn allowed(path: &Path, inputs: &[&File], replace: bool) -> Result<PathBuf, Erro
             if link.is_dir() {
                 return Err(no_name());
             }
-            if replace && link.is_file() { Ok(directory) } else { Err(Error::Exists { path: path.to_owned() }) }
+            if !link.is_file() {
+                return Err(Error::NotAFile { path: path.to_owned() });
+            }
+            if replace { Ok(directory) } else { Err(Error::Exists { path: path.to_owned() }) }
         }
     }
 }

@@ -313,3 +313,139 @@ fn a_signal_leaves_nothing_behind() {
     }
     assert!(interrupted > 0);
 }
+
+#[test]
+fn no_file_of_keys_is_ever_written_over() {
+    let case = case(3);
+    std::os::unix::fs::symlink(&case.new, case.bench.path("soft")).unwrap();
+    std::fs::hard_link(&case.old, case.bench.path("hard")).unwrap();
+    for target in ["new.yaml", "old.yaml", "soft", "hard"] {
+        let (input, to) = (case.input.clone(), case.bench.path(target));
+        let before = std::fs::read(&to).unwrap();
+        let args = ["reencrypt", text(&input), "--encryption-config", text(&case.new), "--force"];
+        let args = [&args[..], &["--decryption-config", text(&case.old), "-o", text(&to)]].concat();
+        assert!(run(&args).expect(2).err.contains("same file"), "{target}");
+        assert_eq!(std::fs::read(&to).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_prefix_under_which_nothing_lies_is_refused() {
+    let case = case(3);
+    let refused = case.run(&["--etcd-prefix", "/registri", "-w", "json"]).expect(4).json();
+    assert_eq!(refused["error"]["kind"], "etcd-prefix");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("/registry/secrets/default/s0"));
+    assert!(!case.bench.path("out.db").exists());
+    case.run(&[]).expect(0);
+    case.verify("out.db", &["--etcd-prefix", "/registri"]).expect(6);
+}
+
+#[test]
+fn outputs_that_are_no_files_are_refused_whatever_is_forced() {
+    let case = case(3);
+    let fifo = case.bench.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for target in ["fifo", "", "new/", "-"] {
+        let to = if target == "-" {
+            "-".to_owned()
+        } else {
+            format!("{}/{target}", case.bench.dir.path().display())
+        };
+        let args = ["reencrypt", text(&case.input), "--encryption-config", text(&case.new), "-o", &to];
+        let ran = run(&[&args[..], &["--decryption-config", text(&case.old), "--force"]].concat()).expect(2);
+        assert!(!ran.err.contains("--force"), "{}", ran.err);
+    }
+    // And none is waited for as an input.
+    let ran = run(&["check", text(&fifo)]).expect(5);
+    assert!(ran.err.contains("no regular file"), "{}", ran.err);
+}
+
+#[test]
+fn a_configuration_without_end_is_refused() {
+    let case = case(3);
+    let endless = PathBuf::from("/dev/zero");
+    let ran = case.bench.reencrypt(&case.input, &endless, None, &[]).expect(5);
+    assert!(ran.err.contains("16 MiB"), "{}", ran.err);
+    let wide = case.bench.file("wide", b"\xff\xfea\x00p\x00i\x00");
+    let ran = case.bench.reencrypt(&case.input, &wide, None, &[]).expect(4);
+    assert!(ran.err.contains("UTF-8"), "{}", ran.err);
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let case = case(3);
+    case.run(&[]).expect(0);
+    let get = ["get", text(&case.input), "default/s0", "--encryption-config", text(&case.old), "--reveal"];
+    for args in [
+        &["check", text(&case.input)][..],
+        &["list", text(&case.input)],
+        &["status", text(&case.input), "-w", "json"],
+        &get,
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::from(command(args).stdout(full).output().unwrap()).expect(5);
+        assert!(ran.err.starts_with("error: standard output"), "{}", ran.err);
+    }
+    // A reader that has seen enough is none of it.
+    let mut child = command(&["list", text(&fixture("kube-rotated", "snapshot.db"))])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_object_is_shown_as_it_was_and_not_after_it_was_deleted() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    let old = key(Provider::Aescbc, "old", 1);
+    let first = builder.sealed(&old, "s");
+    builder.tombstone("/registry/secrets/default/s");
+    builder.sealed(&old, "other");
+    let last = builder.sealed(&old, "s");
+    let input = bench.file("in.db", builder.snapshot());
+    for (revision, code) in [(first - 1, 2), (first, 0), (first + 1, 2), (first + 2, 2), (last, 0)] {
+        run(&["get", text(&input), "default/s", "--revision", &revision.to_string()]).expect(code);
+    }
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_an_error_that_leaves_nothing() {
+    let case = case(3000);
+    let script = "ulimit -f 100; exec \"$@\"";
+    let args = ["reencrypt", text(&case.input), "--encryption-config", text(&case.new), "--decryption-config"];
+    let out = case.bench.path("out.db");
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_etcd-rekey")]).args(args);
+    let ran = Ran::from(command.args([text(&case.old), "-o", text(&out)]).output().unwrap()).expect(5);
+    assert!(ran.err.contains("File too large"), "{}", ran.err);
+    assert_eq!(case.bench.names(), ["in.db", "new.yaml", "old.yaml"]);
+}
+
+#[test]
+fn under_nohup_a_hangup_is_ignored() {
+    let case = case(3000);
+    // The pipe lets the program live until it is told to go on.
+    let pipe = case.bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let out = case.bench.path("out.db");
+    let args = ["reencrypt", text(&case.input), "--encryption-config", text(&case.new), "-o", text(&out)];
+    let mut child = std::process::Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_etcd-rekey"))
+        .args(args)
+        .args(["--decryption-config", text(&pipe), "--progress", "json"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::fs::write(&pipe, std::fs::read(&case.old).unwrap()).unwrap();
+    let mut events = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut events, &mut first).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    // It may be done already; then the signal has nobody to reach.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+    std::io::Read::read_to_end(&mut events, &mut Vec::new()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

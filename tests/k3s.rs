@@ -102,12 +102,12 @@ fn right(cluster: &Cluster, verb: &str, bench: &Bench, output: &Path) {
     let (before, after) = (cluster.records(&unzipped(cluster, bench)), cluster.records(output));
     assert_eq!(before.len(), after.len(), "{place}");
     let newest = after.last().unwrap();
-    let (config, state) = (newest["config"].as_str().unwrap(), newest["state"].as_str().unwrap());
+    let (config, said) = (newest["config"].as_str().unwrap(), newest["state"].as_str().unwrap());
     let stage = match verb {
         "prepare" | "rotate" => verb,
         _ => "reencrypt_finished",
     };
-    assert_eq!(state, format!("{stage}-{}", newest["config_sha256"].as_str().unwrap()), "{place}");
+    assert_eq!(said, format!("{stage}-{}", newest["config_sha256"].as_str().unwrap()), "{place}");
     let rewrites = !matches!(verb, "prepare" | "rotate");
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     for (i, (was, is)) in before.iter().zip(&after).enumerate() {
@@ -478,8 +478,8 @@ fn configurations_of_other_clusters_take_the_same_steps() {
     };
     step("prepare", &config, &prepared).expect(0);
     step("rotate", &prepared, &rotated).expect(0);
-    assert_eq!(step("rotate", &prepared, &rotated).expect(2).err.contains("the file exists"), true);
-    assert_eq!(step("rotate", &config, &bench.path("x")).expect(4).err.contains("one key only"), true);
+    assert!(step("rotate", &prepared, &rotated).expect(2).err.contains("the file exists"));
+    assert!(step("rotate", &config, &bench.path("x")).expect(4).err.contains("one key only"));
     // All at once: a new key, the snapshot under it, both files left.
     let (output, new) = (bench.path("out"), bench.path("new.yaml"));
     let args = ["rotate-keys", text(&snapshot), "--encryption-config", text(&config), "-o", text(&output)];

@@ -6,9 +6,11 @@
 
 mod support;
 
+use etcd_rekey::k3s::Verb;
+use etcd_rekey::k3s::change::Request;
 use etcd_rekey::kube::{EncryptionConfiguration, Provider};
 use etcd_rekey::output::{self, Disk, DiskFile, SystemDisk};
-use etcd_rekey::rekey::{Error, Options, Rules, Silent, reencrypt};
+use etcd_rekey::rekey::{Error, Options, Silent, Task, reencrypt};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,6 +64,7 @@ impl DiskFile for FailingFile {
     }
 
     fn sync_data_early(&mut self) -> io::Result<()> {
+        self.0.step("early sync")?;
         self.1.sync_data_early()
     }
 
@@ -82,6 +85,7 @@ impl Disk for Failing {
         SystemDisk.rename(from, to, replace)
     }
 
+    // What cannot be removed is left behind, whoever tries.
     fn remove(&self, path: &Path) -> io::Result<()> {
         SystemDisk.remove(path)
     }
@@ -97,52 +101,138 @@ impl Disk for Failing {
     }
 }
 
-#[test]
-fn every_failure_leaves_the_input_and_nothing_half_done() {
-    let bench = Bench::new();
-    let mut builder = Builder::default();
-    for i in 0..400 {
-        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
+fn parse(name: &str, byte: u8) -> EncryptionConfiguration {
+    EncryptionConfiguration::parse(&config(&[&["secrets"]], "aescbc", name, byte)).unwrap()
+}
+
+fn task(verb: Verb) -> Task {
+    Task {
+        request: Request { verb, force: false, provider: None, now: jiff::Timestamp::now() },
+        config: Some(("old.yaml".into(), parse("old", 1))),
+        read: Vec::new(),
+        tokens: Vec::new(),
+        record_expected: false,
+        etcd_prefix: "/registry".to_owned(),
     }
-    let input = bench.file("in.db", builder.snapshot());
-    let before = std::fs::read(&input).unwrap();
-    let parse =
-        |name, byte| EncryptionConfiguration::parse(&config(&[&["secrets"]], "aescbc", name, byte)).unwrap();
-    let rules = Rules::writing(&parse("new", 2), &[parse("old", 1)], "/registry").unwrap();
-    let options = Options { output: bench.path("out.db"), ..Options::default() };
+}
+
+/// Lets every operation fail in its turn, once and from then on, until a run
+/// succeeds; `names` are the files there are then, in the order they appear.
+fn exhaust(bench: &Bench, input: &Path, task: &Task, options: &Options, names: &[&str]) {
+    let before = std::fs::read(input).unwrap();
+    let mut all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    all.push("in.db".to_owned());
+    all.sort();
     for for_ever in [false, true] {
         let mut failures = 0;
         for nth in 1.. {
             let asked = Arc::default();
             let disk = Failing { left: Arc::new(AtomicU64::new(nth)), for_ever, asked: Arc::clone(&asked) };
-            let result = reencrypt(&input, &rules, &options, &disk, &Silent);
-            assert_eq!(std::fs::read(&input).unwrap(), before);
+            let result = reencrypt(input, task, options, &disk, &Silent);
+            assert_eq!(std::fs::read(input).unwrap(), before);
             let asked = asked.lock().unwrap().clone();
+            let renamed = asked.iter().filter(|asked| **asked == "rename").count();
             if result.is_ok() {
                 // No failure was passed over: it was not reached. And all was done in the order that makes
-                // the content durable before the name, and the name after.
+                // the content durable before the name, and the name after; a key before what it seals.
                 assert!(disk.left.load(Ordering::SeqCst) > 0);
-                let end = ["sync", "rename", "sync directory"];
-                assert_eq!(asked[asked.len() - 3..], end);
-                assert_eq!(bench.names(), ["in.db", "out.db"]);
-                std::fs::remove_file(bench.path("out.db")).unwrap();
+                let end = ["rename", "sync directory"].repeat(names.len());
+                assert_eq!(asked[asked.len() - end.len()..], end);
+                assert_eq!(asked.iter().filter(|asked| **asked == "sync").count(), names.len());
+                assert_eq!(bench.names(), all);
                 break;
             }
             failures += 1;
             let failed = asked.last().copied();
             match result {
-                Err(Error::Output(output::Error::Io { path, .. })) => assert!(path.ends_with("out.db")),
+                Err(Error::Output(
+                    output::Error::Io { path, .. } | output::Error::NameNotDurable { path, .. },
+                )) => {
+                    assert!(names.iter().any(|name| path.ends_with(name)));
+                }
                 other => panic!("{failed:?}: {other:?}"),
             }
-            if failed == Some("sync directory") {
-                // It has its name, and is whole; only the name's durability is in doubt.
-                assert_eq!(bench.names(), ["in.db", "out.db"]);
-                run(&["check", text(&bench.path("out.db"))]).expect(0);
-                std::fs::remove_file(bench.path("out.db")).unwrap();
-            } else {
-                assert_eq!(bench.names(), ["in.db"], "{failed:?}");
+            if failed == Some("sync directory") && renamed > 0 {
+                // The last one renamed is whole; only its name's durability is in doubt.
+                let whole: Vec<_> = names[..renamed].iter().map(|name| bench.path(name)).collect();
+                assert!(whole.iter().all(|path| path.exists()), "{names:?} {renamed}");
+                if renamed == names.len() {
+                    run(&["check", text(&bench.path("out.db"))]).expect(0);
+                }
+                for path in whole {
+                    std::fs::remove_file(path).unwrap();
+                }
             }
+            assert_eq!(bench.names(), ["in.db"], "{failed:?}");
         }
         assert!(failures >= 7, "{failures}");
+        for name in names {
+            std::fs::remove_file(bench.path(name)).unwrap();
+        }
     }
+}
+
+fn small(bench: &Bench) -> std::path::PathBuf {
+    let mut builder = Builder::default();
+    for i in 0..400 {
+        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
+    }
+    bench.file("in.db", builder.snapshot())
+}
+
+#[test]
+fn every_failure_leaves_the_input_and_nothing_half_done() {
+    let bench = Bench::new();
+    let input = small(&bench);
+    let options = Options { output: bench.path("out.db"), ..Options::default() };
+    let mut task = task(Verb::Reencrypt { skip: false });
+    task.config = Some(("new.yaml".into(), parse("new", 2)));
+    task.read.push(parse("old", 1));
+    exhaust(&bench, &input, &task, &options, &["out.db"]);
+}
+
+#[test]
+fn a_new_key_is_durable_before_anything_it_seals_has_a_name() {
+    let bench = Bench::new();
+    let input = small(&bench);
+    let options = Options {
+        output: bench.path("out.db"),
+        write_config: Some(bench.path("new.yaml")),
+        ..Options::default()
+    };
+    exhaust(&bench, &input, &task(Verb::RotateKeys), &options, &["new.yaml", "out.db"]);
+}
+
+#[test]
+fn an_error_of_the_disk_that_an_early_sync_meets_is_not_lost() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    let old = key(Provider::Aescbc, "old", 1);
+    for i in 0..48 {
+        let name = format!("s{i}");
+        let etcd_key = format!("/registry/secrets/default/{name}");
+        let plain = support::builder::object("Secret", "default", &name, &vec![7; 1 << 20]);
+        builder.record(&etcd_key, &support::builder::seal(&old, &etcd_key, &plain));
+    }
+    let input = bench.file("in.db", builder.snapshot());
+    let options = Options { output: bench.path("out.db"), ..Options::default() };
+    let mut task = task(Verb::Reencrypt { skip: false });
+    task.config = Some(("new.yaml".into(), parse("new", 2)));
+    task.read.push(parse("old", 1));
+    let mut failed = false;
+    for nth in 1.. {
+        let asked = Arc::default();
+        let disk = Failing { left: Arc::new(AtomicU64::new(nth)), for_ever: false, asked: Arc::clone(&asked) };
+        let result = reencrypt(&input, &task, &options, &disk, &Silent);
+        if result.is_ok() {
+            assert!(disk.left.load(Ordering::SeqCst) > 0, "a failure was passed over");
+            break;
+        }
+        let early = asked.lock().unwrap().iter().filter(|asked| **asked == "early sync").count();
+        failed |= early > 0;
+        if bench.names().len() > 1 {
+            std::fs::remove_file(bench.path("out.db")).unwrap();
+        }
+    }
+    assert!(failed);
 }

@@ -102,6 +102,70 @@ fn every_secret_is_read_back_over_the_network(release: Release, name: &str) {
     }
 }
 
+promise!(what_was_compacted_on_the_way_is_what_etcd_would_have_left);
+
+fn what_was_compacted_on_the_way_is_what_etcd_would_have_left(release: Release, name: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fixture = Fixture::named(name);
+    let own = ["old.yaml", "encryption-config.yaml"].iter().find_map(|file| fixture.configuration(file));
+    let own = own.expect("a configuration");
+    // Under one key, so that only the compaction makes a difference; then both ways.
+    let flags = ["--encryption-config".as_ref(), own.as_os_str()];
+    let whole = folder.path().join("whole.db");
+    rekey::rewrite("reencrypt", &fixture.snapshot(), &whole, &flags);
+    let compacted = folder.path().join("compacted.db");
+    let report =
+        rekey::rewrite("reencrypt", &whole, &compacted, &[&flags[..], &["--compact".as_ref()]].concat());
+    let revision = report["output"]["revision"].as_u64().expect("a revision");
+
+    let server = Server::restored(release, &folder.path().join("server"), &compacted);
+    assert_eq!(Some(server.hash_kv(revision)), report["output"]["hashKV"].as_u64(), "HashKV as printed");
+    assert_eq!(server.revision(), revision);
+    assert!(server.forgot(revision - 1), "older revisions are compacted");
+    assert!(server.refuses_watch(revision - 1), "and cannot be watched from");
+    let by_etcd = Server::restored(release, &folder.path().join("by-etcd"), &whole);
+    by_etcd.disarm();
+    by_etcd.compact(revision);
+    assert_eq!(by_etcd.hash_kv(revision), server.hash_kv(revision), "HashKV after etcd's own compaction");
+    let (ours, theirs) = (server.everything(), by_etcd.everything());
+    assert_eq!(ours.len(), theirs.len());
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| a == b), "every key, value and revision");
+}
+
+/// K3s clusters, rekeyed by token alone.
+mod k3s_clusters_restore_and_hash_to_what_was_printed {
+    use super::Release;
+
+    macro_rules! etcds {
+        ($($etcd:ident = $release:ident),+) => { $(
+            #[test]
+            fn $etcd() {
+                super::k3s_clusters_restore(Release::$release);
+            }
+        )+ };
+    }
+    etcds! { etcd34 = V34, etcd35 = V35, etcd35new = V35New, etcd36 = V36, etcd37 = V37 }
+}
+
+fn k3s_clusters_restore(release: Release) {
+    for (name, verb, flag) in [
+        ("k3s-midrotatekeys", "rotate-keys", "--force"),
+        ("k3s-secretbox-rotated", "rotate-keys", "--compact"),
+        ("k3s-disabled", "enable", "--force"),
+        ("k3s-compacted", "disable", "--force"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (snapshot, token) = (fixtures::fixture(name, "snapshot.db"), fixtures::fixture(name, "token"));
+        let output = folder.path().join("rekeyed.db");
+        let flags = ["--token-file".as_ref(), token.as_os_str(), flag.as_ref()];
+        let report = rekey::rewrite(verb, &snapshot, &output, &flags);
+        let server = Server::restored(release, &folder.path().join("server"), &output);
+        let revision = report["output"]["revision"].as_u64().expect("a revision");
+        assert_eq!(Some(server.hash_kv(revision)), report["output"]["hashKV"].as_u64(), "{name}");
+        assert!(server.everything().iter().any(|kv| kv.key.starts_with("/bootstrap/")), "{name}");
+    }
+}
+
 promise!(the_server_on_it_lives_on);
 
 fn the_server_on_it_lives_on(release: Release, name: &str) {

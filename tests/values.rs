@@ -328,3 +328,62 @@ fn control_characters_in_keys_never_reach_the_terminal() {
         assert!(!printed.contains(['\x1b', '\u{202e}']), "{printed:?}");
     }
 }
+
+#[test]
+fn a_sealed_value_under_the_prefix_is_never_left_out() {
+    for etcd_key in ["/registry/lonely", "/registry/example.com/x"] {
+        let bench = Bench::new();
+        let mut builder = Builder::default();
+        builder.sealed(&old(), "s");
+        builder.record(etcd_key, b"k8s:enc:aescbc:v1:gone:0123456789abcdef0123456789abcdef");
+        let refused = rekey(&bench, &builder, &[]).expect(4).json();
+        assert_eq!(refused["unreadable"][0]["key"], etcd_key);
+        let kept = rekey(&bench, &builder, &["--keep-unreadable"]).expect(7).json();
+        assert_eq!(kept["carriedOver"][0]["key"], etcd_key);
+    }
+}
+
+#[test]
+fn the_record_of_a_k3s_cluster_is_none_of_kubernetes_values() {
+    let bench = Bench::new();
+    let input = support::fixture("k3s-fresh", "snapshot.db");
+    let own = support::fixture("k3s-fresh", "encryption-config.json");
+    let new = bench.file("all.yaml", support::config(&[&["*.*"]], "aescbc", "new", 9));
+    for prefix in ["/", "/registry"] {
+        let ran = bench.reencrypt(&input, &new, Some(&own), &["--etcd-prefix", prefix]);
+        assert!(ran.expect(2).err.contains("record"), "{prefix}");
+    }
+}
+
+#[test]
+fn resources_out_of_a_snapshot_never_reach_the_terminal_raw() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    builder.sealed(&old(), "s");
+    builder.record("/registry/\u{1b}[31mEVIL\r/a/b", b"plain");
+    builder.record("/registry/evil.\u{1b}]0;x\u{7}/plural/a/b", b"plain");
+    let input = bench.file("in.db", builder.snapshot());
+    let all = bench.file("all.yaml", support::config(&[&["*.*"]], "aescbc", "new", 9));
+    let own = bench.file("old.yaml", support::config(&[&["secrets"]], "aescbc", "old", 1));
+    let mut printed = Vec::new();
+    for args in [&["list", text(&input)][..], &["status", text(&input)]] {
+        printed.push(run(args).expect(0).out);
+    }
+    printed.push(bench.reencrypt(&input, &all, Some(&own), &[]).out);
+    for text in printed {
+        assert!(!text.contains(['\u{1b}', '\r', '\u{7}']), "{text:?}");
+        assert!(text.contains("EVIL"));
+    }
+}
+
+#[test]
+fn keys_of_one_name_are_told_apart_in_the_report() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    builder.sealed(&old(), "s");
+    let input = bench.file("in.db", builder.snapshot());
+    let new = bench.file("new.yaml", support::config(&[&["secrets"]], "aescbc", "old", 9));
+    let own = bench.file("old.yaml", support::config(&[&["secrets"]], "aescbc", "old", 1));
+    let told = bench.reencrypt(&input, &new, Some(&own), &[]).expect(0).out;
+    assert!(told.contains("another key of this name"), "{told}");
+}

@@ -311,6 +311,9 @@ impl<'a> Walk<'_, 'a> {
         if page.header.count == 1 {
             self.note(Defect::SingleChild { page: page.at });
         }
+        if used > page.run.len() {
+            self.note(Defect::Overlap { page: page.at });
+        }
         self.unused(page, used);
         true
     }
@@ -358,6 +361,10 @@ impl<'a> Walk<'_, 'a> {
             previous = Some(element.key);
             used += element.key.len() + element.value.len();
         }
+        if used > page.run.len() {
+            self.note(Defect::Overlap { page: page.at });
+            sound = false;
+        }
         if !sound {
             queue.truncate(waiting);
             return false;
@@ -394,7 +401,7 @@ impl<'a> Walk<'_, 'a> {
     fn freelist(&mut self) {
         let pages = self.db.pages();
         let Some(at) = self.db.freelist() else {
-            self.survey.free_pages = pages - self.survey.used.len();
+            self.survey.free_pages = pages.saturating_sub(self.survey.used.len());
             return;
         };
         let page = match self.db.page(at, 0) {

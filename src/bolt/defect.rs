@@ -57,6 +57,8 @@ pub enum Defect {
     ElementFlags { page: u64, index: u16, flags: u32 },
     #[error("page {page}: element {index} has an empty key")]
     EmptyKey { page: u64, index: u16 },
+    #[error("page {page}: its elements share bytes: together they are longer than the page")]
+    Overlap { page: u64 },
     #[error("page {page}: element {index} has a key of {bytes} bytes, over the limit of 32768")]
     KeyTooLong { page: u64, index: u16, bytes: u32 },
     #[error("page {page}: element {index} has a value of {bytes} bytes, over the limit of 2147483646")]
@@ -115,6 +117,7 @@ impl Defect {
             Self::ElementOutOfBounds { .. } => "element-out-of-bounds",
             Self::ElementFlags { .. } => "element-flags",
             Self::EmptyKey { .. } => "empty-key",
+            Self::Overlap { .. } => "overlap",
             Self::KeyTooLong { .. } => "key-too-long",
             Self::ValueTooLong { .. } => "value-too-long",
             Self::KeyOrder { .. } => "key-order",
@@ -156,6 +159,7 @@ impl Defect {
             | Self::ElementOutOfBounds { page, .. }
             | Self::ElementFlags { page, .. }
             | Self::EmptyKey { page, .. }
+            | Self::Overlap { page }
             | Self::KeyTooLong { page, .. }
             | Self::ValueTooLong { page, .. }
             | Self::KeyOrder { page, .. }

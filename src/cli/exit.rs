@@ -55,19 +55,23 @@ impl From<&rekey::Error> for Exit {
         use rekey::Error;
         match error {
             Error::Snapshot { .. } => Self::Snapshot,
+            Error::Random(_) | Error::Threads(_) | Error::K3s(crate::k3s::Error::Random(_)) => Self::Unexpected,
             Error::Config { .. }
             | Error::Unreadable { .. }
             | Error::WouldBePlaintext { .. }
             | Error::KmsWriter { .. }
-            | Error::Rotation(_) => Self::Keys,
-            Error::K3s(crate::k3s::Error::Random(_)) => Self::Unexpected,
-            Error::K3s(_) => Self::Keys,
+            | Error::NothingUnderPrefix { .. }
+            | Error::Rotation(_)
+            | Error::K3s(_) => Self::Keys,
             Error::NoConfig
             | Error::ConfigBesideRecord
             | Error::NothingToWrite { .. }
-            | Error::NoWriteConfig { .. } => Self::Usage,
-            Error::Output(
-                output::Error::Exists { .. } | output::Error::SameFile { .. } | output::Error::NoName { .. },
+            | Error::NoWriteConfig { .. }
+            | Error::Output(
+                output::Error::Exists { .. }
+                | output::Error::SameFile { .. }
+                | output::Error::NotAFile { .. }
+                | output::Error::NoName { .. },
             ) => Self::Usage,
             Error::Open { .. }
             | Error::Unpack { .. }
@@ -75,7 +79,6 @@ impl From<&rekey::Error> for Exit {
             | Error::ReadBack { .. }
             | Error::InputChanged { .. } => Self::Io,
             Error::Verification { .. } => Self::Verification,
-            Error::Random(_) | Error::Threads(_) => Self::Unexpected,
             Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),
         }
     }

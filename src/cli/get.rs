@@ -1,8 +1,8 @@
 //! `get`.
 
 use super::args::{Get, WriteOut};
-use super::{Exit, inputs, signals, write_out};
-use crate::etcd::escape;
+use super::{Exit, inputs, write_out};
+use crate::etcd::{Record, escape};
 use crate::kube::resource::key_prefix;
 use crate::rekey::Error;
 use crate::rekey::inventory::{Item, visit};
@@ -20,7 +20,6 @@ struct Found {
 
 /// Runs the command.
 pub fn run(args: &Get) -> Exit {
-    signals::watch();
     let how = args.common.write_out;
     match find(args) {
         Err(error) => write_out::error(&error, how),
@@ -44,17 +43,35 @@ fn find(args: &Get) -> Result<Option<Found>, Error> {
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
-    let mut found = None;
+    let mut found: Option<(i64, Found)> = None;
     visit(&file, &source, &rules, |item| {
         let revision = item.record.revision.revision.main;
         if item.record.kv.key == wanted.as_bytes()
             && args.revision.map_or(item.current, |asked| revision <= asked)
         {
-            found = Some(describe(&item));
+            found = Some((revision, describe(&item)));
         }
         Ok(())
     })?;
-    Ok(found)
+    // It may have been deleted since.
+    let deleted = |since: i64| -> Result<bool, Error> {
+        let (_, keys) = source.keys().map_err(|e| file.error(e))?;
+        for (number, entry) in (0..).zip(keys.entries()) {
+            let record =
+                entry.map_err(crate::etcd::Error::from).and_then(|entry| Record::parse(number, &entry));
+            let record = record.map_err(|e| file.error(e))?;
+            let main = record.revision.revision.main;
+            let met = main > since && args.revision.is_none_or(|asked| main <= asked);
+            if met && record.revision.tombstone && record.kv.key == wanted.as_bytes() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    match found {
+        Some((since, found)) if !deleted(since)? => Ok(Some(found)),
+        _ => Ok(None),
+    }
 }
 
 fn describe(item: &Item<'_>) -> Found {
@@ -99,13 +116,11 @@ fn print(args: &Get, found: &Found) -> Exit {
     match &found.plain {
         // Raw to a file or pipe; a terminal gets nothing that could steer it.
         Ok(plain) if args.reveal => {
-            let mut out = std::io::stdout().lock();
-            let written = if out.is_terminal() {
-                writeln!(out, "{}", plain.escape_ascii())
+            if std::io::stdout().is_terminal() {
+                write_out::text(&format!("{}\n", plain.escape_ascii()))
             } else {
-                out.write_all(plain)
-            };
-            written.map_or(Exit::Io, |()| Exit::Done)
+                write_out::bytes(plain)
+            }
         }
         _ => {
             let rows: Vec<[String; 2]> = found
@@ -116,8 +131,7 @@ fn print(args: &Get, found: &Found) -> Exit {
                 .filter(|(_, value)| !value.is_null())
                 .map(|(name, value)| [name.clone(), value.as_str().map_or(value.to_string(), str::to_owned)])
                 .collect();
-            write_out::text(&write_out::table(how == WriteOut::Table, ["FIELD", "VALUE"], &rows));
-            Exit::Done
+            write_out::text(&write_out::table(how == WriteOut::Table, ["FIELD", "VALUE"], &rows))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::args::Keys;
 use crate::k3s::{self, Cluster, Token};
-use crate::kube::EncryptionConfiguration;
+use crate::kube::{ConfigError, EncryptionConfiguration};
 use crate::rekey::source::{SnapshotFile, Source};
 use crate::rekey::{Error, Rules, task};
 use std::io::Read;
@@ -22,7 +22,7 @@ fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Er
         return Err(io(std::io::Error::other("it is larger than 16 MiB")));
     }
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| io(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text (UTF-8)")))?;
+        .map_err(|_| Error::Config { file: path.to_owned(), source: ConfigError::NotText })?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
@@ -133,12 +133,8 @@ pub fn snapshot(path: &Path, skip_hash_check: bool) -> Result<SnapshotFile, Erro
 /// Reads a snapshot whose trailer is verified first.
 ///
 /// # Errors
-/// [`Error::Snapshot`], [`Error::Interrupted`].
+/// [`Error::Snapshot`].
 pub fn verified(file: &SnapshotFile, unused_bytes: bool) -> Result<Source<'_>, Error> {
-    let go_on = || super::signals::received().is_none();
-    match file.snapshot()?.verify_trailer(go_on) {
-        Ok(Some(_)) => file.read(unused_bytes),
-        Ok(None) => Err(Error::Interrupted),
-        Err(mismatch) => Err(file.error(mismatch)),
-    }
+    file.snapshot()?.verify_trailer(|| true).map_err(|mismatch| file.error(mismatch))?;
+    file.read(unused_bytes)
 }

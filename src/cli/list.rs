@@ -1,7 +1,7 @@
 //! `list`.
 
 use super::args::{List, WriteOut};
-use super::{Exit, inputs, signals, write_out};
+use super::{Exit, inputs, write_out};
 use crate::etcd::escape;
 use crate::kube::GroupResource;
 use crate::rekey::Error;
@@ -22,7 +22,6 @@ struct Row {
 
 /// Runs the command.
 pub fn run(args: &List) -> Exit {
-    signals::watch();
     match rows(args) {
         Ok(rows) => print(&rows, args.common.write_out),
         Err(error) => write_out::error(&error, args.common.write_out),
@@ -71,6 +70,5 @@ fn print(rows: &[Row], how: WriteOut) -> Exit {
         })
         .collect();
     let header = ["RESOURCE", "KEY", "REVISION", "AGE", "PROVIDER", "KEY NAME"];
-    write_out::text(&write_out::table(how == WriteOut::Table, header, &cells));
-    Exit::Done
+    write_out::text(&write_out::table(how == WriteOut::Table, header, &cells))
 }

@@ -11,6 +11,7 @@ mod progress;
 mod rewrite;
 mod signals;
 mod status;
+mod summary;
 mod verify;
 mod write_out;
 

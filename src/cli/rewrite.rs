@@ -3,15 +3,13 @@
 
 use super::args::{Disable, KeyProvider, Reencrypt, Rewrite, RotateKeys, Step, WriteOut};
 use super::progress::Shown;
-use super::{Exit, inputs, next_steps, signals, write_out};
+use super::{Exit, inputs, signals, summary, write_out};
 use crate::k3s::Verb;
 use crate::k3s::change::Request;
 use crate::kube::Provider;
 use crate::output::{Output, SystemDisk};
-use crate::rekey::residue::Residue;
 use crate::rekey::{Error, Options, Report, Task, reencrypt as rekey, task};
 use jiff::Timestamp;
-use std::fmt::Write;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -41,10 +39,7 @@ pub fn step(verb: Verb, args: &Step) -> Exit {
     match (&args.snapshot, &args.output) {
         (Some(snapshot), Some(output)) => How::of(verb).run(snapshot, output, &args.rewrite),
         _ => match configuration(verb, &args.rewrite) {
-            Ok(text) => {
-                write_out::text(&text);
-                Exit::Done
-            }
+            Ok(text) => write_out::text(&text),
             Err(error) => write_out::error(&error, args.rewrite.common.write_out),
         },
     }
@@ -91,7 +86,6 @@ impl How {
     }
 
     fn run(&self, snapshot: &Path, output: &Path, args: &Rewrite) -> Exit {
-        signals::watch();
         let write_out = args.common.write_out;
         match self.rekey(snapshot, output, args) {
             Ok(report) => {
@@ -99,8 +93,7 @@ impl How {
                 let exit = if write_out == WriteOut::Json {
                     write_out::json(&report)
                 } else {
-                    write_out::text(&self.text(&report, args, write_out == WriteOut::Table));
-                    Exit::Done
+                    write_out::text(&summary::text(&report, args, self.verb))
                 };
                 if exit == Exit::Done && carried_over { Exit::CarriedOver } else { exit }
             }
@@ -142,115 +135,10 @@ impl How {
             sources: read.chain(token_files).cloned().collect(),
             threads: args.running.threads,
         };
+        // What was read so far may have been a pipe, where only a signal that
+        // ends the program helps; from here on a run cleans up behind itself.
+        signals::watch();
         let progress = Shown::new(&args.running, if only_secrets { "secrets" } else { "values" });
         rekey(snapshot, &task, &options, &SystemDisk, &progress)
-    }
-
-    fn text(&self, report: &Report, args: &Rewrite, boxed: bool) -> String {
-        let mut out = String::new();
-        let unit = if report.only_secrets { "secrets" } else { "values" };
-        let verb = if report.dry_run { "would reencrypt" } else { "reencrypted" };
-        if !self.verb.rewrites() {
-            let _ = writeln!(out, "{} values were left as they are", report.unchanged);
-        } else if report.rewritten + report.rewritten_old == 0 {
-            let _ = writeln!(
-                out,
-                "nothing to reencrypt: all {} values are under the right key already",
-                report.unchanged
-            );
-        } else {
-            let _ = writeln!(
-                out,
-                "{verb} {} {unit} and {} old revisions; {} values were under the right key already",
-                report.rewritten, report.rewritten_old, report.unchanged
-            );
-        }
-        let seal = |seal: &crate::rekey::report::SealReport| {
-            format!("{} {}", seal.provider, seal.key).trim_end().to_owned()
-        };
-        let rows: Vec<_> = report
-            .values
-            .iter()
-            .map(|row| {
-                [
-                    row.resource.clone(),
-                    seal(&row.from),
-                    seal(&row.to),
-                    row.current.to_string(),
-                    row.old.to_string(),
-                ]
-            })
-            .collect();
-        if !rows.is_empty() {
-            out += &write_out::table(boxed, ["RESOURCE", "FROM", "TO", "CURRENT", "OLD"], &rows);
-        }
-        if !report.carried_over.is_empty() {
-            let _ =
-                writeln!(out, "carried over unchanged, for no key opens them: {}", report.carried_over.len());
-            out += &write_out::unreadable(&report.carried_over);
-        }
-        if report.residue.values > 0 {
-            let Residue { values, plaintext, .. } = report.residue;
-            let _ = writeln!(
-                out,
-                "free pages of the input still hold {values} old values, {plaintext} of them plaintext; the output has no free pages"
-            );
-        }
-        if report.foreign_sealed > 0 {
-            let _ = writeln!(
-                out,
-                "{} keys outside {} have values that look sealed; they were copied as they are",
-                report.foreign_sealed, args.keys.etcd_prefix
-            );
-        }
-        if !report.carried_over_records.is_empty() {
-            let records = report.carried_over_records.join(", ");
-            let _ = writeln!(
-                out,
-                "carried over unchanged, for no token opens them: old revisions of {records}, with the keys in them"
-            );
-        }
-        if report.compacted {
-            let _ = writeln!(
-                out,
-                "left out {} superseded revisions and deletions: compacted at revision {}",
-                report.dropped, report.input.revision
-            );
-        }
-        if let Some(k3s) = &report.k3s {
-            let did = if report.dry_run { "would rewrite" } else { "rewrote" };
-            let _ = writeln!(out, "{did} {} in {} revisions: stage {}", k3s.record, k3s.rewritten, k3s.stage);
-        }
-        for warning in &report.warnings {
-            let _ = writeln!(out, "warning: {warning}");
-        }
-        match &report.output {
-            None => {
-                let _ = writeln!(
-                    out,
-                    "nothing was written; the output would be {} bytes long",
-                    report.output_bytes
-                );
-            }
-            Some(output) => {
-                if report.verified {
-                    let hex = |hash: Option<u32>| hash.map_or(String::new(), |hash| format!("{hash:x}"));
-                    let _ = writeln!(
-                        out,
-                        "verified: {} records read back and compared; status hash {}, HashKV {} at revision {}",
-                        report.records,
-                        hex(output.status_hash),
-                        output.hash_kv.unwrap_or_default(),
-                        output.revision
-                    );
-                } else {
-                    out += "not verified: run `etcd-rekey verify` on it before you restore it\n";
-                }
-                let _ = writeln!(out, "SHA-256 trailer {}", output.sha256);
-                let _ = writeln!(out, "wrote {} ({} bytes)", output.file, report.output_bytes);
-                out += &next_steps::text(report, args, self.verb);
-            }
-        }
-        out
     }
 }

@@ -1,8 +1,8 @@
 //! SIGINT, SIGTERM and SIGHUP: noted, and acted on by the run itself, so that
 //! it can leave nothing behind.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -11,10 +11,23 @@ static RECEIVED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 /// program as they always do.
 pub fn watch() {
     let received = RECEIVED.get_or_init(|| Arc::new(AtomicUsize::new(0)));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    let ignored = ignored();
+    // Under `nohup` SIGHUP is to be ignored, and stays so.
+    let wanted = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+    // A limit of file sizes is an error of the write that meets it.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(wanted) {
         let number = usize::try_from(signal).unwrap_or(0);
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(received), number);
     }
+}
+
+/// The signals the program was told to ignore as it was started, one bit a
+/// signal from the lowest on.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// The signal that was received, if one was.

@@ -1,7 +1,7 @@
 //! `status`.
 
 use super::args::{self, WriteOut};
-use super::{Exit, inputs, signals, write_out};
+use super::{Exit, inputs, write_out};
 use crate::etcd::Hashes;
 use crate::k3s::status::Status;
 use crate::rekey::Error;
@@ -15,7 +15,6 @@ use std::path::PathBuf;
 
 /// Runs the command.
 pub fn run(args: &args::Status) -> Exit {
-    signals::watch();
     match status(args) {
         Ok(exit) => exit,
         Err(error) => write_out::error(&error, args.common.write_out),
@@ -44,8 +43,7 @@ fn status(args: &args::Status) -> Result<Exit, Error> {
     if k3s.is_some_and(|k3s| k3s.enable.is_some() && !k3s.hash_match) {
         text += "servers disagree on the configuration: a restore of a rekeyed snapshot makes them agree;\n  delete the Node of a server that is gone (kubectl delete node NAME)\n";
     }
-    write_out::text(&text);
-    Ok(Exit::Done)
+    Ok(write_out::text(&text))
 }
 
 /// K3s's fields at the top, ours beside them.

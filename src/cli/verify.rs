@@ -2,14 +2,13 @@
 
 use super::args::{Verify, WriteOut};
 use super::progress::Shown;
-use super::{Exit, inputs, signals, write_out};
+use super::{Exit, inputs, write_out};
 use crate::rekey::verify::{Allowed, Verified, verify};
 use crate::rekey::{Error, task};
 use serde_json::json;
 
 /// Runs the command.
 pub fn run(args: &Verify) -> Exit {
-    signals::watch();
     let how = args.common.write_out;
     let found = match prove(args) {
         Ok(found) => found,
@@ -38,8 +37,7 @@ pub fn run(args: &Verify) -> Exit {
     if let Some((_, output)) = found.hashes {
         text += &format!("status hash {:x}, HashKV {}\n", output.status, output.kv);
     }
-    write_out::text(&text);
-    Exit::Done
+    write_out::text(&text)
 }
 
 fn prove(args: &Verify) -> Result<Verified, Error> {

@@ -6,20 +6,34 @@ use crate::rekey::{Error, UnreadableValue};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::json;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write};
 
-/// Writes text to standard output. A reader that has gone away is no error.
-pub fn text(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+/// Writes text to standard output.
+pub fn text(text: &str) -> Exit {
+    bytes(text.as_bytes())
+}
+
+/// Writes bytes to standard output. A reader that has gone away is no error.
+pub fn bytes(bytes: &[u8]) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Where that cannot be written either, the exit code is all there is.
+            let _ = writeln!(
+                std::io::stderr().lock(),
+                "error: standard output: {error}\n  what was to be printed is lost; a file that was to be written is there"
+            );
+            Exit::Io
+        }
+        _ => Exit::Done,
+    }
 }
 
 /// Writes one JSON object to standard output.
 pub fn json<T: Serialize>(value: &T) -> Exit {
     match serde_json::to_string(value) {
-        Ok(line) => {
-            text(&(line + "\n"));
-            Exit::Done
-        }
+        Ok(line) => text(&(line + "\n")),
         Err(error) => {
             let _ = writeln!(std::io::stderr().lock(), "error: {error}");
             Exit::Unexpected
@@ -30,16 +44,27 @@ pub fn json<T: Serialize>(value: &T) -> Exit {
 /// A table: `boxed` as etcdutl draws them, else plain columns.
 #[must_use]
 pub fn table<const N: usize>(boxed: bool, header: [&str; N], rows: &[[String; N]]) -> String {
-    let mut table = Table::new();
-    table.load_style(if boxed { presets::ASCII_FULL_CONDENSED } else { presets::NOTHING });
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
+    if boxed {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_FULL_CONDENSED);
+        table.set_header(header);
+        for row in rows {
+            table.add_row(row);
+        }
+        return table.to_string() + "\n";
     }
-    let drawn = table.to_string();
-    let lines =
-        drawn.lines().map(|line| if boxed { line } else { line.strip_prefix(' ').unwrap_or(line).trim_end() });
-    lines.fold(String::new(), |out, line| out + line + "\n")
+    let header = header.map(str::to_owned);
+    let lines = || std::iter::once(&header).chain(rows);
+    let wide: [usize; N] =
+        std::array::from_fn(|i| lines().map(|row| row[i].chars().count()).max().unwrap_or(0));
+    lines().fold(String::new(), |mut out, row| {
+        for (i, cell) in row.iter().enumerate() {
+            let wide = if i + 1 == N { 0 } else { wide[i] + 2 };
+            let _ = write!(out, "{cell:wide$}");
+        }
+        out.push('\n');
+        out
+    })
 }
 
 /// The rows of values that do not open.
@@ -79,8 +104,10 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
             Error::Verification { differences } => object["differences"] = json!(differences),
             _ => {}
         }
-        json(&object);
-        return exit;
+        return match json(&object) {
+            Exit::Done => exit,
+            lost => lost,
+        };
     }
     let mut err = std::io::stderr().lock();
     let details = match error {

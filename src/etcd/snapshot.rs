@@ -159,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn a_zip_is_named() {
+    fn a_zip_inside_a_zip_is_named() {
         assert_eq!(
             Snapshot::open(b"PK\x03\x04rest", true).unwrap_err(),
-            Error::NotASnapshot { what: "a zip archive" }
+            Error::NotASnapshot { what: "a zip archive inside another" }
         );
     }
 }

@@ -144,8 +144,7 @@ impl Cluster {
             }
             _ => Stage::ReencryptFinished,
         };
-        let state = State::of(stage, &bytes);
-        Ok(Change { config, bytes, state })
+        Ok(Change { config, state: State::of(stage, &bytes), bytes })
     }
 
     /// The checks K3s makes before it does as told.
@@ -159,21 +158,21 @@ impl Cluster {
             || "the snapshot's record".to_owned(),
             |node| format!("node {}", crate::etcd::escape(node.name.as_bytes())),
         );
-        let state = node.and_then(super::node::Node::state).or_else(|| current.state.clone());
-        let Some(state) = state else { return Ok(()) };
-        let stage = crate::etcd::escape(state.stage.as_bytes());
+        let said = node.and_then(super::node::Node::state).or_else(|| current.state.clone());
+        let Some(said) = said else { return Ok(()) };
+        let stage = crate::etcd::escape(said.stage.as_bytes());
         let Some((allowed, named)) = verb.follows() else {
-            let under_way = matches!(state.known(), Some(Stage::Prepare | Stage::Rotate));
+            let under_way = matches!(said.known(), Some(Stage::Prepare | Stage::Rotate));
             return if under_way { Err(Error::UnderWay { verb: verb.name(), stage }) } else { Ok(()) };
         };
         if let Some(mismatch) = self.mismatch() {
             return Err(Error::HashMismatch { mismatch, stage });
         }
-        if !state.known().is_some_and(|stage| allowed.contains(&stage)) {
+        if !said.known().is_some_and(|stage| allowed.contains(&stage)) {
             return Err(Error::IncorrectStage { verb: verb.name(), stage, allowed: named, place });
         }
-        if state.hash != config_hash(&current.bytes) {
-            return Err(Error::InvalidHash { hash: crate::etcd::escape(state.hash.as_bytes()), place, stage });
+        if said.hash != config_hash(&current.bytes) {
+            return Err(Error::InvalidHash { hash: crate::etcd::escape(said.hash.as_bytes()), place, stage });
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ pub enum ConfigError {
     Syntax { line: u64, column: u64, what: &'static str },
     #[error("no kind {kind:?} is registered for version {api_version:?}")]
     Kind { api_version: String, kind: String },
+    #[error("it is no text in UTF-8")]
+    NotText,
     /// Every rule that is broken, each with the path of the field.
     #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
@@ -26,6 +28,7 @@ impl ConfigError {
             Self::Syntax { .. } | Self::Kind { .. } => {
                 "give the file that kube-apiserver takes as --encryption-provider-config (kind EncryptionConfiguration)"
             }
+            Self::NotText => "save it as UTF-8 (some editors write UTF-16)",
             Self::Invalid(_) => "kube-apiserver would refuse this configuration too: mend the fields named",
             Self::Masked { .. } => "put the wildcard rule last: kube-apiserver would refuse this order too",
         }

@@ -30,15 +30,22 @@ impl GroupResource {
     }
 }
 
+impl GroupResource {
+    /// As configurations name it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.group.as_str(), self.resource.as_str()) {
+            ("", "*") => "*.".to_owned(),
+            ("", resource) => resource.to_owned(),
+            (group, resource) => format!("{resource}.{group}"),
+        }
+    }
+}
+
+/// For people: both parts may come out of a snapshot, and be anything.
 impl fmt::Display for GroupResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.group.is_empty() && self.resource == "*" {
-            f.write_str("*.")
-        } else if self.group.is_empty() {
-            f.write_str(&self.resource)
-        } else {
-            write!(f, "{}.{}", self.resource, self.group)
-        }
+        f.pad(&crate::etcd::escape(self.name().as_bytes()))
     }
 }
 

@@ -78,6 +78,9 @@ pub enum Unreadable {
     /// A provider Kubernetes does not have.
     #[error("Kubernetes has no such provider")]
     UnknownProvider,
+    /// Its etcd key is no path of an object.
+    #[error("its etcd key names no object of Kubernetes")]
+    NoObject,
     /// Several keys open it, each to an object that fits.
     #[error("the keys number {0} and {1} of this name both open it: which one is right cannot be told")]
     Ambiguous(usize, usize),

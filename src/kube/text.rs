@@ -31,7 +31,7 @@ impl EncryptionConfiguration {
         let mut out = Zeroizing::new(String::with_capacity(ROOM));
         *out += &format!("{{\"kind\":\"{KIND}\",\"apiVersion\":\"{VERSION}\",\"resources\":[");
         for (i, block) in self.blocks().iter().enumerate() {
-            let names: Vec<_> = block.resources.iter().map(|name| quoted(&name.to_string())).collect();
+            let names: Vec<_> = block.resources.iter().map(|name| quoted(&name.name())).collect();
             let comma = if i == 0 { "" } else { "," };
             *out += &format!("{comma}{{\"resources\":[{}],\"providers\":[", names.join(","));
             for (j, element) in block.providers.iter().enumerate() {
@@ -56,7 +56,7 @@ impl EncryptionConfiguration {
         for block in self.blocks() {
             out.push_str("  - resources:\n");
             for name in &block.resources {
-                *out += &format!("      - {}\n", quoted(&name.to_string()));
+                *out += &format!("      - {}\n", quoted(&name.name()));
             }
             out.push_str("    providers:\n");
             for element in &block.providers {

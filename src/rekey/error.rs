@@ -63,8 +63,12 @@ pub enum Error {
     ReadBack { file: PathBuf, source: std::io::Error },
     #[error("verification failed: {} differences; the first: {}", differences.len(), first(differences))]
     Verification { differences: Vec<String> },
-    #[error("the input changed while it was read (at revision {revision})")]
-    InputChanged { revision: String },
+    #[error("the input changed while it was read: {what}")]
+    InputChanged { what: String },
+    #[error(
+        "no key of the snapshot is Kubernetes' (under {prefix}), but there are sealed values; the first: {first}"
+    )]
+    NothingUnderPrefix { prefix: String, first: String },
     #[error("the operating system gives no random numbers: {0}")]
     Random(String),
     #[error("no threads could be started: {0}")]
@@ -97,6 +101,7 @@ impl Error {
             Self::Output(error) => error.kind(),
             Self::Verification { .. } => "verification",
             Self::InputChanged { .. } => "input-changed",
+            Self::NothingUnderPrefix { .. } => "etcd-prefix",
             Self::Random(_) | Self::Threads(_) => "unexpected",
             Self::Interrupted => "interrupted",
         }
@@ -132,13 +137,16 @@ impl Error {
             }
             Self::NoWriteConfig { .. } => "name a new file with --write-config",
             Self::Output(error) => error.remedy(),
-            Self::ReadBack { .. } => "the disk does not give back what was written to it: use another one",
+            Self::ReadBack { .. } => {
+                "what was written cannot be read: see to the disk, or to the memory the program may use"
+            }
             Self::Verification { .. } => {
                 "do not restore the output; run it again, and report this if it happens again"
             }
             Self::InputChanged { .. } => {
                 "copy the snapshot to a place where nothing writes to it, and run it again"
             }
+            Self::NothingUnderPrefix { .. } => "give kube-apiserver's --etcd-prefix (OpenShift: kubernetes.io)",
             Self::Random(_) | Self::Threads(_) => "see to the machine, and run it again",
             Self::Interrupted => "nothing was left behind: run it again",
         }

@@ -20,6 +20,7 @@ use crate::output::Output;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -65,24 +66,28 @@ impl<'a> Pipeline<'_, 'a> {
         let mut second = output.second()?;
         let (behind, written) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            // Its errors come back when the file itself is made durable.
-            scope.spawn(move || {
-                for () in written {
-                    let _ = second.sync_data_early();
-                }
-            });
+            // The system tells an error of the disk once: to the first that
+            // asks for durability, and that may be this one.
+            let early = std::thread::Builder::new()
+                .spawn_scoped(scope, move || written.iter().try_for_each(|()| second.sync_data_early()))
+                .map_err(|e| Error::Threads(e.to_string()))?;
             let result = pool.in_place_scope(|scope| {
                 self.in_order(scope, &parts, window, progress, |bytes, since| {
                     output.write_all(bytes)?;
                     if *since >= WRITE_BACK {
                         *since = 0;
+                        // It is gone only when it has failed, which is told below.
                         let _ = behind.send(());
                     }
                     Ok(())
                 })
             });
             drop(behind);
-            result
+            match early.join() {
+                Ok(Ok(())) => result,
+                Ok(Err(source)) => Err(output.not_durable(source).into()),
+                Err(_) => Err(Error::Threads("a thread ended before its work".to_owned())),
+            }
         })
         .and_then(|digest| {
             output.write_all(&digest)?;
@@ -110,8 +115,10 @@ impl<'a> Pipeline<'_, 'a> {
                 let (number, part, done) = (begun, parts[begun].clone(), done.clone());
                 let buffer = buffers.pop().unwrap_or_default();
                 scope.spawn(move |_| {
+                    let made = catch_unwind(AssertUnwindSafe(|| self.make(&part, buffer)));
+                    let ended = |_| Err(Error::Threads("a worker ended before its work".to_owned()));
                     // The receiver is gone only when the run has failed.
-                    let _ = done.send((number, self.make(&part, buffer)));
+                    let _ = done.send((number, made.unwrap_or_else(ended)));
                 });
                 begun += 1;
             }
@@ -212,7 +219,7 @@ impl<'a> Pipeline<'_, 'a> {
                 let at = out.len();
                 job.value(*number, entry, out)?;
                 if out.len() - at != *length {
-                    return Err(Error::InputChanged { revision: crate::etcd::escape(entry.key) });
+                    return Err(Error::InputChanged { what: at_revision(entry.key) });
                 }
             }
             writer::pad(out, start, leaf, page_size);
@@ -220,6 +227,14 @@ impl<'a> Pipeline<'_, 'a> {
         job.seal(out)?;
         Ok(job.current)
     }
+}
+
+/// The place of an entry of the `key` bucket, for people.
+fn at_revision(key: &[u8]) -> String {
+    crate::etcd::RevisionKey::parse(key).map_or_else(
+        || "an entry of another bucket".to_owned(),
+        |key| format!("the entry at revision {}", key.revision),
+    )
 }
 
 fn is_left_out(changes: Option<&Changes>, number: u64) -> bool {
@@ -281,7 +296,7 @@ impl<'a> Job<'_, '_, 'a> {
             return Ok(());
         }
         let change = self.changes.and_then(|changes| changes.get(number));
-        let changed = || Error::InputChanged { revision: crate::etcd::escape(entry.key) };
+        let changed = || Error::InputChanged { what: at_revision(entry.key) };
         let (from, to) = match change {
             Some((Change::Reseal { from, to }, _)) => (from, to),
             Some((Change::Replace(value), _)) => {
@@ -341,9 +356,9 @@ impl<'a> Job<'_, '_, 'a> {
             by_key.entry(key).or_default().push((value, etcd_key));
         }
         for (number, values) in by_key {
-            let revision = || format!("key number {number}");
-            let key = self.key(number).ok_or_else(|| Error::InputChanged { revision: revision() })?;
-            key.seal(values).map_err(|_| Error::InputChanged { revision: revision() })?;
+            let unsealed = || Error::InputChanged { what: "a value that was placed was not sealed".to_owned() };
+            let key = self.key(number).ok_or_else(unsealed)?;
+            key.seal(values).map_err(|_| unsealed())?;
         }
         Ok(())
     }

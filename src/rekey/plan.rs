@@ -133,6 +133,10 @@ pub struct Plan {
     kms: Option<(String, String)>,
     /// Entries left out.
     pub dropped: u64,
+    /// Values under the prefix of Kubernetes' keys.
+    pub kubernetes: u64,
+    /// The first foreign key whose value looks sealed.
+    pub first_foreign: Option<String>,
 }
 
 /// etcd's default limit of a request is 1.5 MiB; the rest of a request must
@@ -213,6 +217,7 @@ impl Plan {
         opened: &mut Vec<u8>,
     ) {
         let judged = rules.judge(record, opened);
+        self.kubernetes += u64::from(judged.resource.is_some());
         let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
         let (change, length) = match judged.verdict {
             Verdict::Stays(state) => {
@@ -262,6 +267,9 @@ impl Plan {
             }
             Verdict::Foreign { looks_sealed } => {
                 self.foreign_sealed += u64::from(looks_sealed);
+                if looks_sealed {
+                    self.first_foreign.get_or_insert_with(|| escape(record.kv.key));
+                }
                 (Change::None, length)
             }
             Verdict::Empty => (Change::None, length),
@@ -283,6 +291,8 @@ impl Plan {
         self.oversize += other.oversize;
         self.kms = self.kms.take().or(other.kms);
         self.dropped += other.dropped;
+        self.kubernetes += other.kubernetes;
+        self.first_foreign = self.first_foreign.take().or(other.first_foreign);
     }
 }
 

@@ -42,6 +42,8 @@ pub struct ValuesReport {
     pub from: SealReport,
     /// What seals them now.
     pub to: SealReport,
+    /// Whether they were sealed anew; the keys may have one name.
+    pub rewritten: bool,
     /// Current ones.
     pub current: u64,
     /// Superseded ones.

@@ -1,6 +1,7 @@
 //! What must happen to one value.
 
 use crate::etcd::history::Record;
+use crate::k3s::RECORD;
 use crate::kube::object::{self, Object};
 use crate::kube::resource::key_prefix;
 use crate::kube::sealed::{Seal, Unreadable, is_sealed};
@@ -110,8 +111,15 @@ impl Rules {
             return Judged { resource: None, verdict: Verdict::Empty };
         }
         let sealed = is_sealed(kv.value);
-        let Some(path) = self.path(kv.key) else {
-            return Judged { resource: None, verdict: Verdict::Foreign { looks_sealed: sealed } };
+        let ours = kv.key.starts_with(self.prefix.as_bytes()) && !kv.key.starts_with(RECORD);
+        let Some(path) = self.path(kv.key).filter(|_| ours) else {
+            // Under the prefix whatever looks sealed has to open.
+            return if ours && sealed {
+                let resource = Some(GroupResource::new("", first_segment(kv.key, &self.prefix)));
+                Judged { resource, verdict: Verdict::Unreadable(Unreadable::NoObject) }
+            } else {
+                Judged { resource: None, verdict: Verdict::Foreign { looks_sealed: sealed } }
+            };
         };
         let (state, object) = if sealed {
             match self.keyring.open(kv.value, kv.key, &path, plain) {

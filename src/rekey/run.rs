@@ -69,7 +69,9 @@ pub fn reencrypt(
     std::thread::scope(|scope| {
         // The input's trailer is checked while the rest goes on; nothing gets
         // its name before that is done.
-        let trailer = scope.spawn(|| snapshot.verify_trailer(go_on));
+        let trailer = std::thread::Builder::new()
+            .spawn_scoped(scope, || snapshot.verify_trailer(go_on))
+            .map_err(|e| Error::Threads(e.to_string()))?;
         let run = Run { file: &file, task, options, disk, progress, pool: &pool };
         let done = run.unpublished();
         if matches!(done, Err(Error::Interrupted)) {
@@ -133,9 +135,9 @@ impl<'r> Run<'r> {
         let prepared =
             self.task.prepare(self.file, &source, self.options.keep_unreadable, self.options.compact)?;
         let rules = &prepared.rules;
-        let plan =
+        let mut plan =
             self.pool.install(|| Plan::make(self.file, &source, rules, &prepared.besides, self.progress))?;
-        self.refuse(&plan)?;
+        self.refuse(&mut plan)?;
         let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
         let compaction = self.options.compact.then(|| Compaction::newest(&source));
         let marked = match &compaction {
@@ -213,9 +215,12 @@ impl<'r> Run<'r> {
     }
 
     /// Refuses what must not be written.
-    fn refuse(&self, plan: &Plan) -> Result<(), Error> {
+    fn refuse(&self, plan: &mut Plan) -> Result<(), Error> {
+        if let (0, Some(first)) = (plan.kubernetes, plan.first_foreign.take()) {
+            return Err(Error::NothingUnderPrefix { prefix: self.task.etcd_prefix.clone(), first });
+        }
         if !plan.unreadable.is_empty() && !self.options.keep_unreadable {
-            let values = plan.unreadable.clone();
+            let values = std::mem::take(&mut plan.unreadable);
             let current = values.iter().filter(|value| value.current).count();
             return Err(Error::Unreadable { values, current: u64::try_from(current).unwrap_or(0) });
         }
@@ -258,6 +263,7 @@ impl<'r> Run<'r> {
             resource: resource.to_string(),
             from: seal(*from),
             to: seal(*to),
+            rewritten: from != to,
             current: count.current,
             old: count.old,
         });
@@ -340,7 +346,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Whether two paths name a file of the same directory and name.
-pub fn same_place(a: &Path, b: &Path) -> bool {
+fn same_place(a: &Path, b: &Path) -> bool {
     let place =
         |path: &Path| (beside(path).canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned));
     place(a) == place(b)

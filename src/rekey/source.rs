@@ -43,7 +43,7 @@ impl SnapshotFile {
         } else {
             file.try_clone().map_err(io)?
         };
-        let map = Map::of(mapped).map_err(io)?;
+        let map = Map::of(&mapped).map_err(io)?;
         Ok(Self { path: path.to_owned(), map, file, skip_hash_check })
     }
 

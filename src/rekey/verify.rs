@@ -38,6 +38,8 @@ pub struct Verified {
     pub under_write_key: Count,
     /// Values carried over unread.
     pub carried_over: u64,
+    /// Values under the prefix of Kubernetes' keys, and sealed ones elsewhere.
+    under_prefix: (u64, u64),
     /// Differences, the first hundred.
     pub differences: Vec<String>,
     /// Hashes of input and output.
@@ -167,15 +169,19 @@ fn compare(
     for part in parts {
         verified.merge(part?);
     }
+    if let (0, 1..) = verified.under_prefix {
+        verified.note("no key is Kubernetes' under this --etcd-prefix, but there are sealed values".to_owned());
+    }
     let sums = verified.sums;
     let hashes = |file: &SnapshotFile, source: &Source<'_>, (all, covered): (Checksum, Checksum)| {
         let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
         Ok::<_, Error>(Hashes { status, kv: hash_kv(&covered) })
     };
     // Entries left out were not met above.
-    let of_input = match allowed.compacted {
-        true => input.hashes().map_err(|e| input_file.error(e))?,
-        false => hashes(input_file, input, sums.input)?,
+    let of_input = if allowed.compacted {
+        input.hashes().map_err(|e| input_file.error(e))?
+    } else {
+        hashes(input_file, input, sums.input)?
     };
     verified.hashes = Some((of_input, hashes(output_file, &output, sums.output)?));
     Ok(verified)
@@ -232,6 +238,8 @@ impl Comparison<'_> {
         );
         part.sums.add(ours, theirs, covered);
         let judged = self.rules.judge(&before, &mut scratch.input);
+        part.under_prefix.0 += u64::from(judged.resource.is_some());
+        part.under_prefix.1 += u64::from(judged.verdict == Verdict::Foreign { looks_sealed: true });
         let current = self.input.is_live(our_number);
         let place = || format!("{} at revision {}", escape(before.kv.key), before.revision.revision);
         let same = ours.value == theirs.value;
@@ -378,6 +386,8 @@ impl Verified {
         self.sealed.merge(other.sealed);
         self.under_write_key.merge(other.under_write_key);
         self.carried_over += other.carried_over;
+        self.under_prefix.0 += other.under_prefix.0;
+        self.under_prefix.1 += other.under_prefix.1;
         self.sums.append(&other.sums);
         for difference in other.differences {
             self.note(difference);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Output;
 
 /// A key as a client sees it.
+#[derive(PartialEq)]
 pub struct KeyValue {
     /// The key; those of the fixtures are all text.
     pub key: String,
@@ -68,6 +69,13 @@ impl Server {
         let output = self.etcdctl(&["get", "/", "--rev", &revision.to_string()], b"");
         let said = String::from_utf8_lossy(&output.stderr);
         !output.status.success() && said.contains("required revision has been compacted")
+    }
+
+    /// Whether a watch from a revision on is refused, as that is compacted.
+    pub fn refuses_watch(&self, revision: u64) -> bool {
+        let output = self.etcdctl(&["watch", "/", "--prefix", "--rev", &revision.to_string()], b"");
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).contains("required revision has been compacted")
     }
 
     /// HashKV over the history up to a revision.

@@ -79,6 +79,15 @@ pub fn assert_readable(snapshot: &Path, configuration: &Path) {
     assert_eq!(answer["unreadable"], Value::Array(Vec::new()), "{answer}");
 }
 
+/// Rewrites a snapshot as the arguments say; the program's report.
+pub fn rewrite(verb: &str, snapshot: &Path, output: &Path, more: &[&OsStr]) -> Value {
+    let arguments = [verb.as_ref(), snapshot.as_os_str(), "-o".as_ref(), output.as_os_str()];
+    let report = etcd_rekey(&[arguments.as_slice(), more].concat());
+    assert_eq!(report["verified"], true, "{report}");
+    assert_sound(output);
+    report
+}
+
 fn etcd_rekey(arguments: &[&OsStr]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-rekey"));
     command.args(arguments).args(["-w", "json"]);

@@ -1,6 +1,8 @@
 //! The fixtures: real snapshots, most of them in archives, which are unpacked
 //! once into the folder for the tests' temporary files.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -6,8 +6,8 @@
 //! leaves nothing. Tests put a failing [`Disk`] in the real one's place.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -63,32 +63,33 @@ impl Error {
     }
 }
 
-/// A file being written.
-pub trait DiskFile: Send {
-    /// Appends bytes.
+/// A file being written, by several threads at once.
+pub trait DiskFile: Send + Sync {
+    /// Gives the file its length and takes the room for it, before anything
+    /// is written.
     ///
     /// # Errors
     /// As the file system's.
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn reserve(&self, bytes: u64) -> io::Result<()>;
 
-    /// A second handle, through which another thread can make durable what
-    /// has been written so far.
+    /// Writes bytes at a place.
     ///
     /// # Errors
     /// As the file system's.
-    fn second(&self) -> io::Result<Box<dyn DiskFile>>;
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Makes the content written so far durable, ahead of [`DiskFile::sync`].
+    /// Makes the content written so far durable, ahead of [`DiskFile::sync`],
+    /// while other threads go on writing.
     ///
     /// # Errors
     /// As the file system's.
-    fn sync_data_early(&mut self) -> io::Result<()>;
+    fn sync_data_early(&self) -> io::Result<()>;
 
     /// Makes everything written so far durable.
     ///
     /// # Errors
     /// As the file system's.
-    fn sync(&mut self) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// What the program asks of a file system for its outputs.
@@ -129,19 +130,26 @@ pub trait Disk: Sync {
 pub struct SystemDisk;
 
 impl DiskFile for File {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Write::write_all(self, bytes)
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        match fallocate(self, FallocateFlags::empty(), 0, bytes) {
+            // File systems that cannot take room ahead.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.set_len(bytes),
+            Err(Errno::INTR) => self.reserve(bytes),
+            result => Ok(result?),
+        }
     }
 
-    fn second(&self) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(self.try_clone()?))
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, at)
     }
 
-    fn sync_data_early(&mut self) -> io::Result<()> {
+    fn sync_data_early(&self) -> io::Result<()> {
         self.sync_data()
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.sync_all()
     }
 }
@@ -222,7 +230,8 @@ impl<'d> Output<'d> {
             .map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
         let temporary = directory.join(format!(".{name}.{:016x}.tmp", u64::from_le_bytes(random)));
         let file = disk.create(&temporary).map_err(io("creating a temporary file beside it"))?;
-        Ok(Self {
+        // From here on it is removed again, whatever happens.
+        let output = Self {
             disk,
             file: Some(file),
             temporary,
@@ -230,7 +239,11 @@ impl<'d> Output<'d> {
             path: path.to_owned(),
             replace,
             published: false,
-        })
+        };
+        if let Some(file) = &output.file {
+            file.reserve(need).map_err(output.error("taking room for it"))?;
+        }
+        Ok(output)
     }
 
     fn error(&self, step: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -238,46 +251,51 @@ impl<'d> Output<'d> {
         move |source| Error::Io { path, step, source }
     }
 
-    /// The error of an early attempt to make it durable.
-    #[must_use]
-    pub fn not_durable(&self, source: io::Error) -> Error {
-        self.error("making it durable")(source)
-    }
-
-    /// Appends bytes.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let error = self.error("writing");
-        match &mut self.file {
-            Some(file) => file.write_all(bytes).map_err(error),
-            None => Err(error(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    /// A second handle to the temporary file.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn second(&self) -> Result<Box<dyn DiskFile>, Error> {
+    fn with_file<T>(
+        &self,
+        step: &'static str,
+        action: impl FnOnce(&dyn DiskFile) -> io::Result<T>,
+    ) -> Result<T, Error> {
         match &self.file {
-            Some(file) => file.second().map_err(self.error("opening a second time")),
-            None => Err(self.error("opening a second time")(io::ErrorKind::NotConnected.into())),
+            Some(file) => action(&**file),
+            None => Err(io::ErrorKind::NotConnected.into()),
         }
+        .map_err(self.error(step))
+    }
+
+    /// Writes bytes at a place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_all_at(&self, bytes: &[u8], at: u64) -> Result<(), Error> {
+        self.with_file("writing", |file| file.write_all_at(bytes, at))
+    }
+
+    /// Makes durable what has been written so far, while more is.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. The system tells an error of the disk once, and that
+    /// may be here.
+    pub fn sync_early(&self) -> Result<(), Error> {
+        self.with_file("making it durable", |file| file.sync_data_early())
+    }
+
+    /// Where it lies until it has its name.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Makes what was written durable and closes the file, still under its
-    /// temporary name, which is returned for reading it back.
+    /// temporary name.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn finish(&mut self) -> Result<&Path, Error> {
-        let error = self.error("making it durable");
-        if let Some(mut file) = self.file.take() {
-            file.sync().map_err(error)?;
+    pub fn finish(&mut self) -> Result<(), Error> {
+        match self.file.take() {
+            Some(file) => file.sync().map_err(self.error("making it durable")),
+            None => Ok(()),
         }
-        Ok(&self.temporary)
     }
 
     /// Gives the finished file its name and makes that durable.
@@ -383,7 +401,7 @@ mod tests {
     fn an_output_appears_only_when_published() {
         let dir = tempfile::tempdir().unwrap();
         let mut output = begin(dir.path(), "out", false).unwrap();
-        output.write_all(b"bytes").unwrap();
+        output.write_all_at(b"bytes", 0).unwrap();
         assert!(!dir.path().join("out").exists());
         output.publish().unwrap();
         assert_eq!(names(dir.path()), ["input", "out"]);
@@ -394,8 +412,8 @@ mod tests {
     #[test]
     fn a_dropped_output_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut output = begin(dir.path(), "out", false).unwrap();
-        output.write_all(b"bytes").unwrap();
+        let output = begin(dir.path(), "out", false).unwrap();
+        output.write_all_at(b"bytes", 0).unwrap();
         drop(output);
         assert_eq!(names(dir.path()), ["input"]);
     }
@@ -406,7 +424,7 @@ mod tests {
         std::fs::write(dir.path().join("out"), b"old").unwrap();
         assert!(matches!(begin(dir.path(), "out", false), Err(Error::Exists { .. })));
         begin(dir.path(), "out", true).unwrap().publish().unwrap();
-        assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"");
+        assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), [0; 10]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn configuration(verb: Verb, args: &Rewrite) -> Result<String, Error> {
         let source = std::fs::File::open(path).map_err(|source| Error::Open { file: path.clone(), source })?;
         let need = u64::try_from(text.len()).unwrap_or(0);
         let mut output = Output::begin(&SystemDisk, to, &[&source], need, args.force)?;
-        output.write_all(&text)?;
+        output.write_all_at(&text, 0)?;
         output.publish()?;
     }
     let (did, to) = (if args.dry_run { "would write" } else { "wrote" }, to.display());

@@ -8,12 +8,14 @@
 //! * [`history`]: which revisions are current, and what was compacted.
 //! * [`zipped`]: a snapshot in a zip archive.
 //! * [`hash`]: CRC-32C, the status hash and HashKV.
+//! * [`sha256`]: SHA-256, the trailer's, two sums in step.
 
 mod error;
 pub mod hash;
 pub mod history;
 pub mod key_value;
 pub mod revision;
+pub mod sha256;
 pub mod snapshot;
 pub mod wire;
 pub mod zipped;

@@ -70,11 +70,19 @@ impl<'a> Snapshot<'a> {
             hasher.update(chunk);
         }
         let found: [u8; TRAILER] = hasher.finalize().into();
+        self.compare_trailer(&found).map(|()| Some(found))
+    }
+
+    /// Compares the SHA-256 of the file with the trailer, where there is one.
+    ///
+    /// # Errors
+    /// [`Error::TrailerMismatch`].
+    pub fn compare_trailer(&self, found: &[u8; TRAILER]) -> Result<(), Error> {
         match self.trailer {
-            Some(expected) if expected != found => {
-                Err(Error::TrailerMismatch { expected: hex(&expected), found: hex(&found) })
+            Some(expected) if expected != *found => {
+                Err(Error::TrailerMismatch { expected: hex(&expected), found: hex(found) })
             }
-            _ => Ok(Some(found)),
+            _ => Ok(()),
         }
     }
 }

@@ -5,10 +5,8 @@
 //!
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
-use super::cipher::{NotOpened, replace};
-use aes::cipher::{
-    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, InnerIvInit, KeyInit, consts::U16,
-};
+use super::cipher::{NotOpened, sized};
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit, consts::U16};
 use aes::{Aes128, Aes192, Aes256};
 
 /// Bytes of a block, and of the IV.
@@ -17,6 +15,13 @@ pub const BLOCK: usize = 16;
 /// value, so a single value keeps only a fraction of the AES unit busy; the
 /// widest backend of the `aes` crate takes 64 blocks at a time.
 const LANES: usize = 64;
+/// How many blocks of each value are taken into the tile at once. Values lie
+/// at like places of their pages, so that walking all of them block by block
+/// would have them drive each other out of the first-level cache.
+const DEEP: usize = 8;
+/// How many blocks are decrypted at once: ciphertext and plaintext of so many
+/// stay in the first-level cache between the two passes over them.
+const RUN: usize = 128;
 
 type Block = Array<u8, U16>;
 
@@ -55,29 +60,33 @@ impl AesCbc {
     /// With upstream's meaning; an IV without a block after it, over which
     /// kube-apiserver panics, is an error as well.
     pub fn open(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotOpened> {
-        let (iv, body) = payload.split_first_chunk::<BLOCK>().ok_or(NotOpened::TooShort)?;
-        if body.len() % BLOCK != 0 {
-            return Err(NotOpened::NotMultiple);
-        }
-        if body.is_empty() {
-            return Err(NotOpened::NoBlock);
-        }
-        replace(out, body);
-        let (blocks, _) = Block::slice_as_chunks_mut(out);
-        match self {
-            Self::Aes128(aes) => decrypt(&**aes, iv, blocks),
-            Self::Aes192(aes) => decrypt(&**aes, iv, blocks),
-            Self::Aes256(aes) => decrypt(&**aes, iv, blocks),
-        }
-        let pad = out.last().copied().unwrap_or(0);
-        let length = usize::from(pad);
-        // Upstream bounds the pad by the length of the text only; it never
-        // writes more than a block.
-        if pad == 0 || length > BLOCK || out[out.len() - length..].iter().any(|byte| *byte != pad) {
-            return Err(NotOpened::Padding);
-        }
-        out.truncate(out.len() - length);
+        let (iv, body) = parts(payload)?;
+        sized(out, body.len());
+        self.decrypt(iv, body, out);
+        let plain = unpadded(out)?;
+        out.truncate(plain);
         Ok(())
+    }
+
+    /// How long the plaintext is, from the last block alone; whether the rest
+    /// opens to anything of use, only [`AesCbc::open`] can tell.
+    ///
+    /// # Errors
+    /// As [`AesCbc::open`].
+    pub fn opened_len(&self, payload: &[u8]) -> Result<usize, NotOpened> {
+        parts(payload)?;
+        let (before, last) = payload.split_at(payload.len() - BLOCK);
+        let mut plain = zeroize::Zeroizing::new([0; BLOCK]);
+        self.decrypt(&before[before.len() - BLOCK..], last, plain.as_mut_slice());
+        Ok(before.len() - BLOCK + unpadded(plain.as_slice())?)
+    }
+
+    fn decrypt(&self, iv: &[u8], body: &[u8], out: &mut [u8]) {
+        match self {
+            Self::Aes128(aes) => decrypt(&**aes, iv, body, out),
+            Self::Aes192(aes) => decrypt(&**aes, iv, body, out),
+            Self::Aes256(aes) => decrypt(&**aes, iv, body, out),
+        }
     }
 
     /// Appends what [`AesCbc::seal`] encrypts in place: IV, plaintext, padding.
@@ -98,11 +107,53 @@ impl AesCbc {
     }
 }
 
-fn decrypt<C>(aes: &C, iv: &[u8; BLOCK], blocks: &mut [Block])
+/// IV and ciphertext.
+fn parts(payload: &[u8]) -> Result<(&[u8], &[u8]), NotOpened> {
+    let (iv, body) = payload.split_at_checked(BLOCK).ok_or(NotOpened::TooShort)?;
+    if body.len() % BLOCK != 0 {
+        return Err(NotOpened::NotMultiple);
+    }
+    if body.is_empty() {
+        return Err(NotOpened::NoBlock);
+    }
+    Ok((iv, body))
+}
+
+/// The length of a padded plaintext without its padding. Upstream bounds the
+/// pad by the length of the text only; it never writes more than a block.
+fn unpadded(padded: &[u8]) -> Result<usize, NotOpened> {
+    let pad = padded.last().copied().unwrap_or(0);
+    let length = padded.len().checked_sub(usize::from(pad)).ok_or(NotOpened::Padding)?;
+    if pad == 0 || usize::from(pad) > BLOCK || padded[length..].iter().any(|byte| *byte != pad) {
+        return Err(NotOpened::Padding);
+    }
+    Ok(length)
+}
+
+/// Decrypts all blocks by themselves, and then undoes the chaining: two plain
+/// loops, which the compiler and the `aes` crate's backends turn into better
+/// code than the block mode of the `cbc` crate.
+fn decrypt<C>(aes: &C, iv: &[u8], body: &[u8], out: &mut [u8])
 where
-    C: BlockCipherDecrypt<BlockSize = U16> + Clone,
+    C: BlockCipherDecrypt<BlockSize = U16>,
 {
-    cbc::Decryptor::<&C>::inner_iv_init(aes, iv.into()).decrypt_blocks(blocks);
+    let mut previous = iv;
+    for (sealed, plain) in body.chunks(RUN * BLOCK).zip(out.chunks_mut(RUN * BLOCK)) {
+        let (from, _) = Block::slice_as_chunks(sealed);
+        let (to, _) = Block::slice_as_chunks_mut(plain);
+        // Both have the same length.
+        let _ = aes.decrypt_blocks_b2b(from, to);
+        let (first, rest) = plain.split_at_mut(BLOCK);
+        xor(first, previous);
+        xor(rest, sealed);
+        previous = &sealed[sealed.len() - BLOCK..];
+    }
+}
+
+fn xor(bytes: &mut [u8], with: &[u8]) {
+    for (byte, with) in bytes.iter_mut().zip(with) {
+        *byte ^= with;
+    }
 }
 
 /// One value on its way: its blocks, and the next one to encrypt.
@@ -125,23 +176,32 @@ fn encrypt<C: BlockCipherEncrypt<BlockSize = U16>>(aes: &C, values: &mut [&mut [
         *state = iv.into();
         lanes.push(lane);
     }
+    let mut tile = zeroize::Zeroizing::new([[[0u8; BLOCK]; LANES]; DEEP]);
     while let Some(steps) = lanes.iter().map(|lane| lane.blocks.len() - lane.next).min() {
-        for _ in 0..steps {
-            for (lane, state) in lanes.iter().zip(&mut chain) {
-                for (byte, plain) in state.iter_mut().zip(&lane.blocks[lane.next]) {
-                    *byte ^= plain;
+        // A full batch is cheaper than a handful of single blocks; the idle
+        // lanes' results are not used.
+        let width = if lanes.len() > 4 { lanes.len().next_multiple_of(8) } else { lanes.len() };
+        for step in (0..steps).step_by(DEEP) {
+            let deep = DEEP.min(steps - step);
+            for (number, lane) in lanes.iter().enumerate() {
+                let blocks = &lane.blocks[lane.next..lane.next + deep];
+                for (row, block) in tile.iter_mut().zip(blocks) {
+                    row[number] = *block;
                 }
             }
-            // A full batch is cheaper than a handful of single blocks; the
-            // idle lanes' results are not used.
-            if lanes.len() > 4 {
-                aes.encrypt_blocks(&mut chain);
-            } else {
-                aes.encrypt_blocks(&mut chain[..lanes.len()]);
+            for row in tile.iter_mut().take(deep) {
+                let (row, _) = row.as_flattened_mut().split_at_mut(width * BLOCK);
+                xor(row, Block::slice_as_flattened(&chain));
+                let (blocks, _) = Block::slice_as_chunks_mut(row);
+                aes.encrypt_blocks(blocks);
+                chain[..width].copy_from_slice(blocks);
             }
-            for (lane, state) in lanes.iter_mut().zip(&chain) {
-                lane.blocks[lane.next] = (*state).into();
-                lane.next += 1;
+            for (number, lane) in lanes.iter_mut().enumerate() {
+                let blocks = &mut lane.blocks[lane.next..lane.next + deep];
+                for (row, block) in tile.iter().zip(blocks) {
+                    *block = row[number];
+                }
+                lane.next += deep;
             }
         }
         let mut i = 0;
@@ -192,6 +252,7 @@ mod tests {
                 let mut out = Vec::new();
                 cipher.open(sealed, &mut out).unwrap();
                 prop_assert_eq!(&out, plain);
+                prop_assert_eq!(cipher.opened_len(sealed), Ok(plain.len()));
             }
         }
     }
@@ -204,6 +265,10 @@ mod tests {
         assert_eq!(cipher.open(&[0; 16], &mut out), Err(NotOpened::NoBlock));
         assert_eq!(cipher.open(&[0; 33], &mut out), Err(NotOpened::NotMultiple));
         assert_eq!(cipher.open(&[0; 32], &mut out), Err(NotOpened::Padding));
+        for length in [0, 15, 16, 33, 32] {
+            let payload = vec![0; length];
+            assert_eq!(cipher.opened_len(&payload).err(), cipher.open(&payload, &mut out).err());
+        }
     }
 
     #[test]

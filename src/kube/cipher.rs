@@ -31,13 +31,19 @@ pub enum NotOpened {
     OtherObject,
 }
 
-/// Makes `out` hold a copy of `bytes`. Where it has to grow, what it held is
-/// wiped first, for that may be an older plaintext.
-pub(super) fn replace(out: &mut Vec<u8>, bytes: &[u8]) {
-    if out.capacity() < bytes.len() {
+/// Gives `out` a length; what it holds then is to be written over. Where it
+/// has to grow, what it held is wiped first, for that may be an older
+/// plaintext.
+pub(super) fn sized(out: &mut Vec<u8>, length: usize) {
+    if out.capacity() < length {
         out.zeroize();
-        out.reserve_exact(bytes.len().next_power_of_two());
+        out.reserve_exact(length.next_power_of_two());
     }
-    out.clear();
-    out.extend_from_slice(bytes);
+    out.resize(length, 0);
+}
+
+/// Makes `out` hold a copy of `bytes`, wiped as [`sized`] does.
+pub(super) fn replace(out: &mut Vec<u8>, bytes: &[u8]) {
+    sized(out, bytes.len());
+    out.copy_from_slice(bytes);
 }

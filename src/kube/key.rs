@@ -165,6 +165,17 @@ impl SealingKey {
         }
     }
 
+    /// How long the plaintext of what stands behind the prefix is, without
+    /// opening it; `None` where it cannot be opened.
+    #[must_use]
+    pub fn opened_len(&self, payload: &[u8]) -> Option<usize> {
+        match &self.cipher {
+            Cipher::Cbc(cipher) => cipher.opened_len(payload).ok(),
+            Cipher::Gcm(_) => payload.len().checked_sub(AesGcm::sealed_len(0)),
+            Cipher::Secretbox(_) => payload.len().checked_sub(Secretbox::sealed_len(0)),
+        }
+    }
+
     /// Appends prefix, nonce and plaintext, laid out as [`SealingKey::seal`]
     /// encrypts them. `nonce` has [`Provider::nonce_len`] bytes; a shorter
     /// one would leave the value unsealed, so nothing is appended then.

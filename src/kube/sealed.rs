@@ -112,6 +112,19 @@ impl Keyring {
         self.keys.iter().position(|known| known.same(key))
     }
 
+    /// The number of the key that seals a value, and how long its plaintext
+    /// is, as far as can be told without opening it: where one key alone has
+    /// its prefix.
+    #[must_use]
+    pub fn foresee(&self, value: &[u8]) -> Option<(usize, usize)> {
+        let payload = |key: &Arc<SealingKey>| value.strip_prefix(key.prefix());
+        let mut fitting = self.keys.iter().enumerate().filter_map(|(n, key)| Some((n, key, payload(key)?)));
+        match (fitting.next(), fitting.next()) {
+            (Some((number, key, payload)), None) => Some((number, key.opened_len(payload)?)),
+            _ => None,
+        }
+    }
+
     /// Opens a sealed value into `out` and tells the number of the key that
     /// did. An opening without authentication counts only when the object
     /// that came out is the one its etcd key names.
@@ -237,6 +250,13 @@ mod tests {
             for (number, sealing) in keys.iter().enumerate() {
                 assert_eq!(open(&keys.each_ref(), &seal(sealing, PLAIN)), Ok(number), "{provider}");
             }
+            // Without opening it only the first can be told: the others share their prefixes' beginnings.
+            let mut ring = Keyring::default();
+            keys.iter().for_each(|key| ring.add(key));
+            assert_eq!(ring.foresee(&seal(&keys[1], PLAIN)), None);
+            let mut ring = Keyring::default();
+            ring.add(&keys[1]);
+            assert_eq!(ring.foresee(&seal(&keys[1], PLAIN)), Some((0, PLAIN.len())));
         }
     }
 

@@ -18,7 +18,18 @@ pub struct BucketTree<'a> {
 
 /// A stretch of the output, written in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub struct Part {
+    /// Where it begins.
+    pub at: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// What lies there.
+    pub pages: Pages,
+}
+
+/// The pages of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pages {
     /// Both metas.
     Metas,
     /// Leaves of a tree, and the number of the first entry on them.
@@ -55,9 +66,6 @@ pub struct FileLayout<'a> {
     sequence: u64,
     txid: u64,
 }
-
-/// Leaves are written in parts of about this many bytes.
-const PART: u64 = 1 << 20;
 
 impl<'a> FileLayout<'a> {
     /// Lays out a copy of every bucket. Entries of bucket number `keys` have
@@ -155,28 +163,35 @@ impl<'a> FileLayout<'a> {
         metas(self.page_size, self.root, self.sequence, self.high_water_mark, self.txid)
     }
 
-    /// The parts of the file, in order.
+    /// The parts of the file, in order, each with leaves of about `size` bytes.
     #[must_use]
-    pub fn parts(&self, changes: &Changes) -> Vec<Part> {
-        let mut parts = vec![Part::Metas];
+    pub fn parts(&self, changes: &Changes, size: u64) -> Vec<Part> {
         let page_size = u64::try_from(self.page_size).unwrap_or(u64::MAX);
+        let mut at = 0;
+        let mut part = |pages: u64, what: Pages| {
+            let bytes = pages * page_size;
+            at += bytes;
+            Part { at: at - bytes, bytes, pages: what }
+        };
+        let mut parts = vec![part(2, Pages::Metas)];
         for (tree, laid) in self.trees.iter().enumerate() {
             let leaves = laid.tree.levels.first().map_or(&[][..], Vec::as_slice);
-            let (mut start, mut first_entry, mut entries, mut bytes) = (0, 0u64, 0u64, 0u64);
+            let (mut start, mut first_entry, mut entries, mut pages) = (0, 0u64, 0u64, 0u64);
             for (i, leaf) in leaves.iter().enumerate() {
                 entries += u64::from(leaf.count);
-                bytes += u64::from(leaf.run) * page_size;
-                if bytes >= PART || i + 1 == leaves.len() {
-                    parts.push(Part::Leaves { tree, leaves: start..i + 1, first_entry });
-                    (start, bytes) = (i + 1, 0);
+                pages += u64::from(leaf.run);
+                if pages * page_size >= size || i + 1 == leaves.len() {
+                    parts.push(part(pages, Pages::Leaves { tree, leaves: start..i + 1, first_entry }));
+                    (start, pages) = (i + 1, 0);
                     let keys = laid.bucket == self.keys;
                     first_entry =
                         if keys { changes.after(first_entry, entries) } else { first_entry + entries };
                     entries = 0;
                 }
             }
-            if laid.tree.levels.len() > 1 {
-                parts.push(Part::Branches { tree });
+            let branches = laid.tree.levels.iter().skip(1).flatten().map(|node| u64::from(node.run)).sum();
+            if branches > 0 {
+                parts.push(part(branches, Pages::Branches { tree }));
             }
         }
         parts

@@ -5,9 +5,11 @@
 //! * [`source`]: a snapshot opened, surveyed and read through.
 //! * [`task`]: what a run is told, and what that means for one snapshot.
 //! * [`compaction`]: superseded revisions left out.
-//! * [`plan`]: every value opened once, and every size known.
+//! * [`plan`]: what becomes of every value, and every size.
 //! * [`layout`]: where each page of the output will lie.
 //! * [`pipeline`]: the output written from its first byte to its last.
+//! * [`frontier`]: how much of it is written.
+//! * [`trailers`]: the sums of input and output, computed in step.
 //! * [`verify`]: a second reader, which proves it from the two files.
 //! * [`residue`]: old values in free pages.
 //! * [`inventory`]: what is in a snapshot, value by value.
@@ -17,6 +19,7 @@
 
 pub mod compaction;
 mod error;
+pub mod frontier;
 pub mod inventory;
 pub mod layout;
 pub mod pipeline;
@@ -29,6 +32,7 @@ pub mod run;
 pub mod source;
 pub mod tally;
 pub mod task;
+pub mod trailers;
 pub mod verify;
 
 pub use error::{Error, UnreadableValue};

@@ -1,12 +1,12 @@
 //! The output, written from its first byte to its last.
 //!
-//! Parts of about a MiB are made on rayon's pool, a bounded number at a time;
-//! the calling thread takes them in file order, hashes and writes them. A
-//! third thread tells the disk to start early, so that little is left to
-//! make durable at the end.
+//! Parts of it are made on rayon's pool, taken up in file order, and each is
+//! written to its place by the worker that made it. What has to follow in
+//! order, the sum and the disk's write-back, follows the [`Frontier`].
 
 use super::error::Error;
-use super::layout::{FileLayout, Part};
+use super::frontier::Frontier;
+use super::layout::{FileLayout, Pages, Part};
 use super::plan::{Change, Changes};
 use super::progress::Progress;
 use super::rules::{Rules, State};
@@ -16,12 +16,12 @@ use crate::bolt::{Bucket, writer};
 use crate::etcd::KeyValue;
 use crate::etcd::history::History;
 use crate::kube::SealingKey;
+use crate::kube::sealed::open_with;
 use crate::output::Output;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use zeroize::Zeroizing;
 
 /// Everything the workers look at.
@@ -40,120 +40,84 @@ pub struct Pipeline<'r, 'a> {
     pub layout: &'r FileLayout<'a>,
 }
 
-/// Bytes after which the disk is told to start writing.
-const WRITE_BACK: u64 = 32 << 20;
+/// A part is about so long: its plaintext and its ciphertext stay in a core's
+/// second-level cache, and enough values are on it to be sealed side by side.
+const PART: u64 = 512 << 10;
+/// All parts being made are together about so long at most.
+const IN_FLIGHT: u64 = 24 << 20;
 
-/// A part, made.
-struct Made {
-    bytes: Zeroizing<Vec<u8>>,
-    current: u64,
+/// How long parts are where so many threads make them.
+#[must_use]
+pub fn part_size(threads: usize) -> u64 {
+    (IN_FLIGHT / u64::try_from(threads).unwrap_or(u64::MAX).max(1)).min(PART)
 }
 
 impl<'a> Pipeline<'_, 'a> {
-    /// Writes the whole file and its trailer; returns the trailer.
+    /// Writes every part of the file; the trailer is left to the caller.
     ///
     /// # Errors
     /// [`Error::Output`], [`Error::InputChanged`], [`Error::Random`],
     /// [`Error::Interrupted`].
     pub fn write(
         &self,
-        pool: &rayon::ThreadPool,
-        output: &mut Output<'_>,
-        progress: &dyn Progress,
-    ) -> Result<[u8; 32], Error> {
-        let parts = self.layout.parts(self.changes);
-        let window = pool.current_num_threads() * 2 + 2;
-        let mut second = output.second()?;
-        let (behind, written) = mpsc::channel::<()>();
-        std::thread::scope(|scope| {
-            // The system tells an error of the disk once: to the first that
-            // asks for durability, and that may be this one.
-            let early = std::thread::Builder::new()
-                .spawn_scoped(scope, move || written.iter().try_for_each(|()| second.sync_data_early()))
-                .map_err(|e| Error::Threads(e.to_string()))?;
-            let result = pool.in_place_scope(|scope| {
-                self.in_order(scope, &parts, window, progress, |bytes, since| {
-                    output.write_all(bytes)?;
-                    if *since >= WRITE_BACK {
-                        *since = 0;
-                        // It is gone only when it has failed, which is told below.
-                        let _ = behind.send(());
-                    }
-                    Ok(())
-                })
-            });
-            drop(behind);
-            match early.join() {
-                Ok(Ok(())) => result,
-                Ok(Err(source)) => Err(output.not_durable(source).into()),
-                Err(_) => Err(Error::Threads("a thread ended before its work".to_owned())),
-            }
-        })
-        .and_then(|digest| {
-            output.write_all(&digest)?;
-            Ok(digest)
-        })
-    }
-
-    /// Makes the parts on the pool and takes them in order.
-    fn in_order<'s>(
-        &'s self,
-        scope: &rayon::Scope<'s>,
         parts: &[Part],
-        window: usize,
+        pool: &rayon::ThreadPool,
+        output: &Output<'_>,
+        frontier: &Frontier,
         progress: &dyn Progress,
-        mut take: impl FnMut(&[u8], &mut u64) -> Result<(), Error>,
-    ) -> Result<[u8; 32], Error> {
-        let (done, made) = mpsc::channel::<(usize, Result<Made, Error>)>();
-        let mut early: BTreeMap<usize, Result<Made, Error>> = BTreeMap::new();
-        let mut buffers: Vec<Zeroizing<Vec<u8>>> = Vec::new();
-        let mut hasher = Sha256::new();
-        let mut since = 0;
-        let mut begun = 0;
-        for next in 0..parts.len() {
-            while begun < parts.len().min(next + window) {
-                let (number, part, done) = (begun, parts[begun].clone(), done.clone());
-                let buffer = buffers.pop().unwrap_or_default();
-                scope.spawn(move |_| {
-                    let made = catch_unwind(AssertUnwindSafe(|| self.make(&part, buffer)));
-                    let ended = |_| Err(Error::Threads("a worker ended before its work".to_owned()));
-                    // The receiver is gone only when the run has failed.
-                    let _ = done.send((number, made.unwrap_or_else(ended)));
+    ) -> Result<(), Error> {
+        // Their memory is used again: fresh memory is slow to touch.
+        let buffers = Mutex::new(Vec::<Zeroizing<Vec<u8>>>::new());
+        let buffers = || buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = OnceLock::new();
+        pool.in_place_scope_fifo(|scope| {
+            for (number, part) in parts.iter().enumerate() {
+                let (buffers, failure) = (&buffers, &failure);
+                scope.spawn_fifo(move |_| {
+                    if failure.get().is_some() {
+                        return;
+                    }
+                    let taken = buffers().pop();
+                    let made = catch_unwind(AssertUnwindSafe(|| {
+                        let mut bytes = taken.unwrap_or_default();
+                        if progress.stop() {
+                            return Err(Error::Interrupted);
+                        }
+                        let current = self.make(part, &mut bytes)?;
+                        output.write_all_at(&bytes, part.at)?;
+                        Ok((bytes, current))
+                    }));
+                    match made {
+                        Ok(Ok((bytes, current))) => {
+                            frontier.written(number, part.bytes);
+                            progress.rewritten(current);
+                            buffers().push(bytes);
+                        }
+                        Ok(Err(error)) => drop(failure.set(error)),
+                        Err(_) => {
+                            let ended = "a worker ended before its work".to_owned();
+                            drop(failure.set(Error::Threads(ended)));
+                        }
+                    }
                 });
-                begun += 1;
             }
-            let part = loop {
-                if progress.stop() {
-                    return Err(Error::Interrupted);
-                }
-                if let Some(part) = early.remove(&next) {
-                    break part?;
-                }
-                let (number, part) =
-                    made.recv().map_err(|_| Error::Threads("a worker ended before its work".to_owned()))?;
-                early.insert(number, part);
-            };
-            hasher.update(part.bytes.as_slice());
-            since += u64::try_from(part.bytes.len()).unwrap_or(0);
-            take(&part.bytes, &mut since)?;
-            progress.rewritten(part.current);
-            buffers.push(part.bytes);
-        }
-        Ok(hasher.finalize().into())
+        });
+        failure.into_inner().map_or(Ok(()), Err)
     }
 
-    fn make(&self, part: &Part, mut bytes: Zeroizing<Vec<u8>>) -> Result<Made, Error> {
+    /// Makes a part; returns how many current values were sealed on it.
+    fn make(&self, part: &Part, bytes: &mut Zeroizing<Vec<u8>>) -> Result<u64, Error> {
         bytes.clear();
         let mut current = 0;
-        match part {
-            Part::Metas => bytes.extend(self.layout.metas()),
-            Part::Branches { tree } => self.branches(*tree, &mut bytes),
-            Part::Leaves { tree, leaves, first_entry } => {
+        match &part.pages {
+            Pages::Metas => bytes.extend(self.layout.metas()),
+            Pages::Branches { tree } => self.branches(*tree, bytes),
+            Pages::Leaves { tree, leaves, first_entry } => {
                 let leaves = self.layout.leaves(*tree, leaves);
-                current = self.leaves(*tree, leaves, *first_entry, &mut bytes)?;
+                current = self.leaves(*tree, leaves, *first_entry, bytes)?;
             }
         }
-        Ok(Made { bytes, current })
+        Ok(current)
     }
 
     fn branches(&self, tree: usize, out: &mut Vec<u8>) {
@@ -316,9 +280,11 @@ impl<'a> Job<'_, '_, 'a> {
         let plain: &[u8] = match from {
             State::Plain => kv.value,
             State::Key(key) => {
-                let key = self.key(key).ok_or_else(changed)?;
+                let rules = self.pipeline.rules;
+                let key = rules.keyring().keys().get(usize::from(key)).ok_or_else(changed)?;
                 let payload = kv.value.strip_prefix(key.prefix()).ok_or_else(changed)?;
-                key.open(payload, kv.key, &mut self.plain).map_err(|_| changed())?;
+                let path = rules.path(kv.key).ok_or_else(changed)?;
+                open_with(key, payload, kv.key, &path, &mut self.plain).map_err(|_| changed())?;
                 &self.plain
             }
         };

@@ -1,4 +1,4 @@
-//! Every value opened once, and every size known, before anything is written.
+//! What becomes of every value, and every size, before anything is written.
 
 use super::error::{Error, UnreadableValue};
 use super::progress::Progress;
@@ -109,6 +109,17 @@ pub struct Besides {
     pub compact: bool,
 }
 
+/// How a plan is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Every value is opened: what does not open is known, all of it.
+    Inside,
+    /// What a value says of itself is believed where that is enough to tell
+    /// its new length. It is opened only when it is rewritten, and the plan
+    /// made again, looking inside, when one does not open then.
+    Outside,
+}
+
 /// What a pass over the values found.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -153,6 +164,7 @@ impl Plan {
         source: &Source<'_>,
         rules: &Rules,
         besides: &Besides,
+        look: Look,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let (_, keys) = source.keys().map_err(|e| file.error(e))?;
@@ -165,7 +177,7 @@ impl Plan {
                     if progress.stop() {
                         return Err(Error::Interrupted);
                     }
-                    Self::of_leaves(file, leaves, &source.history, (rules, besides), opened)
+                    Self::of_leaves(file, leaves, &source.history, (rules, besides, look), opened)
                 },
             )
             .collect();
@@ -183,7 +195,7 @@ impl Plan {
         file: &SnapshotFile,
         leaves: &[Leaf<'_>],
         history: &History,
-        (rules, besides): (&Rules, &Besides),
+        (rules, besides, look): (&Rules, &Besides, Look),
         opened: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let mut plan = Self::default();
@@ -201,7 +213,7 @@ impl Plan {
                     let length = record.kv.spliced_len(besides.values[value].1.len());
                     plan.changes.push(Change::Replace(value), length);
                 } else {
-                    plan.judge(rules, &record, entry.value.len(), live, opened);
+                    plan.judge((rules, look), &record, entry.value.len(), live, opened);
                 }
             }
         }
@@ -210,13 +222,18 @@ impl Plan {
 
     fn judge(
         &mut self,
-        rules: &Rules,
+        (rules, look): (&Rules, Look),
         record: &Record<'_>,
         length: usize,
         current: bool,
         opened: &mut Vec<u8>,
     ) {
-        let judged = rules.judge(record, opened);
+        let foreseen = if look == Look::Outside { rules.foresee(record) } else { None };
+        let (judged, bytes) = foreseen.unwrap_or_else(|| {
+            let judged = rules.judge(record, opened);
+            let plain = matches!(judged.verdict, Verdict::Reseal { from: State::Plain, .. });
+            (judged, if plain { record.kv.value.len() } else { opened.len() })
+        });
         self.kubernetes += u64::from(judged.resource.is_some());
         let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
         let (change, length) = match judged.verdict {
@@ -228,7 +245,6 @@ impl Plan {
                 (Change::None, length)
             }
             Verdict::Reseal { from, to } => {
-                let bytes = if from == State::Plain { record.kv.value.len() } else { opened.len() };
                 let sealed = match to {
                     State::Plain => bytes,
                     State::Key(number) => rules

@@ -104,6 +104,25 @@ impl Rules {
         KeyPath::parse(&self.prefix, etcd_key)
     }
 
+    /// Judges a sealed value that is to be sealed anew without opening it, and
+    /// tells how long its plaintext is; `None` where only opening it can
+    /// tell, and for all else. What is foreseen has to come true when the
+    /// value is opened.
+    #[must_use]
+    pub fn foresee(&self, record: &Record<'_>) -> Option<(Judged, usize)> {
+        let kv = &record.kv;
+        let write = self.write.as_ref()?;
+        if record.revision.tombstone || !is_sealed(kv.value) || kv.key.starts_with(RECORD) {
+            return None;
+        }
+        let path = self.path(kv.key).filter(|path| path.group_known)?;
+        let (key, length) = self.keyring.foresee(kv.value)?;
+        let state = State::Key(u16::try_from(key).ok()?);
+        let to = self.target(write, &path.resource).ok().filter(|to| *to != state)?;
+        let verdict = Verdict::Reseal { from: state, to };
+        Some((Judged { resource: Some(path.resource), verdict }, length))
+    }
+
     /// Judges a record. What a sealed value opens to is left in `plain`.
     pub fn judge(&self, record: &Record<'_>, plain: &mut Vec<u8>) -> Judged {
         let kv = &record.kv;

@@ -3,8 +3,9 @@
 use super::compaction::Compaction;
 use super::error::Error;
 use super::layout::FileLayout;
-use super::pipeline::Pipeline;
-use super::plan::Plan;
+use super::frontier::Frontier;
+use super::pipeline::{Pipeline, part_size};
+use super::plan::{Look, Plan};
 use super::progress::{Phase, Progress};
 use super::report::{FileReport, Report, SealReport, ValuesReport};
 use super::residue;
@@ -12,12 +13,15 @@ use super::rules::{Rules, State};
 use super::source::{SnapshotFile, Source};
 use super::tally::Count;
 use super::task::{Prepared, Task};
-use super::verify::{Allowed, Verified, verify};
+use super::trailers::{self, Sum};
+use super::verify::{Allowed, Verified, compare};
 use crate::etcd::Hashes;
 use crate::etcd::snapshot::{TRAILER, hex};
 use crate::kube::Provider;
 use crate::output::{Disk, Output};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a run was asked to do, besides its rules.
 #[derive(Debug, Clone, Default)]
@@ -64,34 +68,31 @@ pub fn reencrypt(
         .map_err(|e| Error::Threads(e.to_string()))?;
     let file = SnapshotFile::open(input, options.skip_hash_check, &beside(&options.output))?;
     let snapshot = file.snapshot()?;
-    let ended = std::sync::atomic::AtomicBool::new(false);
-    let go_on = || !progress.stop() && !ended.load(std::sync::atomic::Ordering::Relaxed);
-    std::thread::scope(|scope| {
-        // The input's trailer is checked while the rest goes on; nothing gets
-        // its name before that is done.
-        let trailer = std::thread::Builder::new()
-            .spawn_scoped(scope, || snapshot.verify_trailer(go_on))
-            .map_err(|e| Error::Threads(e.to_string()))?;
-        let run = Run { file: &file, task, options, disk, progress, pool: &pool };
-        let done = run.unpublished();
-        if matches!(done, Err(Error::Interrupted)) {
-            ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-        // A damaged file explains whatever else went wrong with it.
-        let sum = match trailer.join() {
-            Ok(Ok(Some(sum))) => sum,
-            Ok(Err(mismatch)) => return Err(file.error(mismatch)),
-            Ok(Ok(None)) => return Err(done.err().unwrap_or(Error::Interrupted)),
-            Err(_) => return Err(Error::Threads("hashing the input ended early".to_owned())),
-        };
-        let (outputs, mut report) = done?;
-        report.input.sha256 = hex(&sum);
-        if progress.stop() {
-            return Err(Error::Interrupted);
-        }
-        outputs.publish()?;
-        Ok(report)
-    })
+    let mut run = Run {
+        file: &file,
+        task,
+        options,
+        disk,
+        progress,
+        pool: &pool,
+        input_sum: Mutex::new(Sum::of(snapshot.file)),
+    };
+    let done = run.unpublished();
+    if matches!(done, Err(Error::Interrupted)) {
+        return Err(Error::Interrupted);
+    }
+    // A damaged file explains whatever else went wrong with it, and nothing
+    // gets its name before the input's own trailer is checked.
+    let sum = run.input_sum.get_mut().unwrap_or_else(PoisonError::into_inner).clone();
+    let sum = sum.finish(|| !progress.stop()).ok_or(Error::Interrupted)?;
+    snapshot.compare_trailer(&sum).map_err(|mismatch| file.error(mismatch))?;
+    let (outputs, mut report) = done?;
+    report.input.sha256 = hex(&sum);
+    if progress.stop() {
+        return Err(Error::Interrupted);
+    }
+    outputs.publish()?;
+    Ok(report)
 }
 
 /// What a run has written, without its names as yet.
@@ -124,68 +125,163 @@ struct Run<'r> {
     disk: &'r dyn Disk,
     progress: &'r dyn Progress,
     pool: &'r rayon::ThreadPool,
+    /// The sum over the input, as far as it has got.
+    input_sum: Mutex<Sum<'r>>,
 }
 
+/// Bytes after which what is written is made durable.
+const WRITE_BACK: u64 = 32 << 20;
+
 impl<'r> Run<'r> {
+    fn input_sum(&self) -> MutexGuard<'_, Sum<'r>> {
+        self.input_sum.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sums the input on a thread of its own while something else is done.
+    fn beside<T>(&self, work: impl FnOnce() -> T) -> Result<T, Error> {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ended = &ended;
+            let beside = std::thread::Builder::new()
+                .spawn_scoped(scope, move || self.input_sum().advance(|| !ended.load(Ordering::Relaxed)))
+                .map_err(|e| Error::Threads(e.to_string()))?;
+            let done = work();
+            ended.store(true, Ordering::Relaxed);
+            beside.join().map_err(|_| thread_ended())?;
+            Ok(done)
+        })
+    }
+
     /// Everything but giving the output its name.
     fn unpublished(&self) -> Result<(Outputs<'r>, Report), Error> {
         self.progress.phase(Phase::Checking, 0);
-        let source = self.file.read(false)?;
-        self.progress.phase(Phase::Planning, 0);
-        let prepared =
-            self.task.prepare(self.file, &source, self.options.keep_unreadable, self.options.compact)?;
+        let (source, prepared) = self.beside(|| {
+            let source = self.file.read(false)?;
+            self.progress.phase(Phase::Planning, 0);
+            let (keep, compact) = (self.options.keep_unreadable, self.options.compact);
+            let prepared = self.task.prepare(self.file, &source, keep, compact)?;
+            Ok::<_, Error>((source, prepared))
+        })??;
+        // Who asks for a list of all that does not open gets it.
+        let ask = self.options.dry_run || self.options.keep_unreadable;
+        let look = if ask { Look::Inside } else { Look::Outside };
+        match self.planned(&source, &prepared, look) {
+            Err(Error::InputChanged { .. } | Error::Unreadable { .. }) if look == Look::Outside => {
+                self.progress.phase(Phase::Planning, 0);
+                self.planned(&source, &prepared, Look::Inside)
+            }
+            done => done,
+        }
+    }
+
+    /// Plans, and does what was planned.
+    fn planned(
+        &self,
+        source: &Source<'r>,
+        prepared: &Prepared,
+        look: Look,
+    ) -> Result<(Outputs<'r>, Report), Error> {
         let rules = &prepared.rules;
-        let mut plan =
-            self.pool.install(|| Plan::make(self.file, &source, rules, &prepared.besides, self.progress))?;
+        let besides = &prepared.besides;
+        let make = || Plan::make(self.file, source, rules, besides, look, self.progress);
+        let mut plan = self.pool.install(make)?;
         self.refuse(&mut plan)?;
         let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
-        let compaction = self.options.compact.then(|| Compaction::newest(&source));
+        let compaction = self.options.compact.then(|| Compaction::newest(source));
         let marked = match &compaction {
-            Some(compaction) => compaction.marked(&source).map_err(|e| self.file.error(e))?,
+            Some(compaction) => compaction.marked(source).map_err(|e| self.file.error(e))?,
             None => None,
         };
         let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes, marked)
             .map_err(|e| self.file.error(e))?;
         let need = layout.bytes() + u64::try_from(TRAILER).unwrap_or(32);
-        let mut report = self.report(&source, &prepared, &plan, need);
-        let config = self.config(&prepared)?;
+        let mut report = self.report(source, prepared, &plan, need);
+        let config = self.config(prepared)?;
         if self.options.dry_run {
             return Ok((Outputs::default(), report));
         }
-        let path = &self.options.output;
-        let mut output = self.begin(path, need)?;
+        let mut output = self.begin(&self.options.output, need)?;
         self.progress.phase(Phase::Reencrypting, plan.reseal.current);
         let pipeline = Pipeline {
             file: self.file,
-            source: &source,
+            source,
             rules,
             changes: &plan.changes,
             values: &prepared.besides.values,
             layout: &layout,
         };
-        let digest = pipeline.write(self.pool, &mut output, self.progress)?;
+        let (digest, found) = self.written(&pipeline, &output, prepared)?;
+        output.write_all_at(&digest, layout.bytes())?;
         self.progress.phase(Phase::Syncing, 0);
-        let temporary = output.finish()?.to_owned();
-        drop(layout);
-        let out = FileReport {
-            file: path.display().to_string(),
+        output.finish()?;
+        report.output = Some(FileReport {
+            file: self.options.output.display().to_string(),
             bytes: need,
             sha256: hex(&digest),
             revision: report.input.revision,
             status_hash: None,
             hash_kv: None,
-        };
-        report.output = Some(out);
-        if !self.options.no_verify {
-            let written =
-                SnapshotFile::open(&temporary, false, Path::new(".")).map_err(|error| match error {
-                    Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
-                    other => other,
-                })?;
-            let found = self.prove(&written, &prepared)?;
-            report.proven(&found, &digest)?;
+        });
+        if let Some(found) = found {
+            report.proven(&found)?;
         }
         Ok((Outputs { config, snapshot: Some(output) }, report))
+    }
+
+    /// Writes the pages of the output and has a second reader prove them,
+    /// while the sums follow behind and the disk is kept busy. Returns the
+    /// sum over what is on the disk, and what the second reader found.
+    fn written(
+        &self,
+        pipeline: &Pipeline<'_, '_>,
+        output: &Output<'_>,
+        prepared: &Prepared,
+    ) -> Result<([u8; 32], Option<Verified>), Error> {
+        let path = &self.options.output;
+        let written =
+            SnapshotFile::open(output.temporary(), false, Path::new(".")).map_err(|error| match error {
+                Error::Open { source, .. } => Error::ReadBack { file: path.clone(), source },
+                other => other,
+            })?;
+        let pages = written.map.split_last_chunk::<TRAILER>().map_or(&[][..], |(pages, _)| pages);
+        let parts = pipeline.layout.parts(pipeline.changes, part_size(self.pool.current_num_threads()));
+        let frontier = Frontier::new(parts.len());
+        let go_on = || !self.progress.stop();
+        std::thread::scope(|scope| {
+            let threads = |e: std::io::Error| Error::Threads(e.to_string());
+            let follower = std::thread::Builder::new().spawn_scoped(scope, || {
+                trailers::follow(&mut self.input_sum(), Sum::of(pages), &frontier, go_on)
+            });
+            let syncer = std::thread::Builder::new().spawn_scoped(scope, || {
+                let (mut durable, mut more) = (0, true);
+                while more && go_on() {
+                    (durable, more) = frontier.wait(durable + WRITE_BACK);
+                    output.sync_early()?;
+                }
+                Ok::<_, Error>(())
+            });
+            let (follower, syncer) = match (follower, syncer) {
+                (Ok(follower), Ok(syncer)) => (follower, syncer),
+                (follower, syncer) => {
+                    frontier.close();
+                    return Err(follower.err().or(syncer.err()).map_or_else(thread_ended, threads));
+                }
+            };
+            let done = pipeline.write(&parts, self.pool, output, &frontier, self.progress);
+            frontier.close();
+            let found = done.and_then(|()| {
+                if self.options.no_verify {
+                    return Ok(None);
+                }
+                self.prove(&written, prepared).map(Some)
+            });
+            let sum = follower.join().map_err(|_| thread_ended());
+            // The system tells an error of the disk once: to the first that
+            // asks for durability, and that may have been the early one.
+            syncer.join().map_err(|_| thread_ended())??;
+            let found = found?;
+            Ok((sum?.ok_or(Error::Interrupted)?, found))
+        })
     }
 
     /// Begins a file that is none of those the run reads.
@@ -209,7 +305,7 @@ impl<'r> Run<'r> {
         }
         let bytes = &prepared.config;
         let mut output = self.begin(path, u64::try_from(bytes.len()).unwrap_or(0))?;
-        output.write_all(bytes)?;
+        output.write_all_at(bytes, 0)?;
         output.finish()?;
         Ok(Some(output))
     }
@@ -234,6 +330,7 @@ impl<'r> Run<'r> {
 
     /// The second reader walks both files from their bytes.
     fn prove(&self, written: &SnapshotFile, prepared: &Prepared) -> Result<Verified, Error> {
+        self.progress.phase(Phase::Verifying, 0);
         let input = self.file.read(false)?;
         let allowed = Allowed {
             unreadable: self.options.keep_unreadable,
@@ -243,14 +340,14 @@ impl<'r> Run<'r> {
         };
         let found = self
             .pool
-            .install(|| verify((self.file, &input), written, &prepared.rules, allowed, self.progress))
+            .install(|| compare((self.file, &input), written, &prepared.rules, allowed, self.progress))
             .map_err(|error| match error {
                 Error::Snapshot { file, source } if file == written.path => {
                     Error::Verification { differences: vec![source.to_string()] }
                 }
                 other => other,
             })?;
-        if found.proven() { Ok(found) } else { Err(Error::Verification { differences: found.differences }) }
+        if found.equal() { Ok(found) } else { Err(Error::Verification { differences: found.differences }) }
     }
 
     fn report(&self, source: &Source<'_>, prepared: &Prepared, plan: &Plan, output_bytes: u64) -> Report {
@@ -337,6 +434,10 @@ fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
     warnings
 }
 
+fn thread_ended() -> Error {
+    Error::Threads("a thread ended before its work".to_owned())
+}
+
 /// The directory a path lies in.
 fn beside(path: &Path) -> PathBuf {
     match path.parent() {
@@ -354,11 +455,8 @@ fn same_place(a: &Path, b: &Path) -> bool {
 
 impl Report {
     /// Takes over what the second reader found.
-    fn proven(&mut self, found: &Verified, digest: &[u8; 32]) -> Result<(), Error> {
+    fn proven(&mut self, found: &Verified) -> Result<(), Error> {
         let mut differences = Vec::new();
-        if found.trailer.as_ref() != Some(digest) {
-            differences.push("what is on the disk is not what was written".to_owned());
-        }
         let lost = found.under_write_key.current != self.secrets
             || found.carried_over != u64::try_from(self.carried_over.len()).unwrap_or(0);
         if lost {

@@ -52,8 +52,40 @@ pub struct Verified {
 /// The CRCs of the `key` buckets, in part or whole.
 #[derive(Debug, Default, Clone, Copy)]
 struct Sums {
-    input: (Checksum, Checksum),
-    output: (Checksum, Checksum),
+    input: CheckSums,
+    output: CheckSums,
+}
+
+/// The CRC of all entries, and of those that HashKV covers. Most entries
+/// count in both: those of one stretch are summed once.
+#[derive(Debug, Default, Clone, Copy)]
+struct CheckSums {
+    all: Checksum,
+    covered: Checksum,
+    stretch: Checksum,
+}
+
+impl CheckSums {
+    fn add(&mut self, entry: &Entry<'_>, covered: bool) {
+        if covered {
+            return self.stretch.entry(entry);
+        }
+        self.settle();
+        self.all.entry(entry);
+    }
+
+    fn settle(&mut self) {
+        let stretch = std::mem::take(&mut self.stretch);
+        self.all.append(&stretch);
+        self.covered.append(&stretch);
+    }
+
+    fn append(&mut self, mut next: Self) {
+        self.settle();
+        next.settle();
+        self.all.append(&next.all);
+        self.covered.append(&next.covered);
+    }
 }
 
 /// What may differ from a full rewrite.
@@ -94,7 +126,11 @@ pub fn verify(
     Ok(verified)
 }
 
-fn compare(
+/// Compares an output with its input, all but its trailer.
+///
+/// # Errors
+/// As [`verify`].
+pub fn compare(
     (input_file, input): (&SnapshotFile, &Source<'_>),
     output_file: &SnapshotFile,
     rules: &Rules,
@@ -173,9 +209,10 @@ fn compare(
         verified.note("no key is Kubernetes' under this --etcd-prefix, but there are sealed values".to_owned());
     }
     let sums = verified.sums;
-    let hashes = |file: &SnapshotFile, source: &Source<'_>, (all, covered): (Checksum, Checksum)| {
-        let status = status_hash(&source.survey, &all).map_err(|e| file.error(e))?;
-        Ok::<_, Error>(Hashes { status, kv: hash_kv(&covered) })
+    let hashes = |file: &SnapshotFile, source: &Source<'_>, mut sums: CheckSums| {
+        sums.settle();
+        let status = status_hash(&source.survey, &sums.all).map_err(|e| file.error(e))?;
+        Ok::<_, Error>(Hashes { status, kv: hash_kv(&sums.covered) })
     };
     // Entries left out were not met above.
     let of_input = if allowed.compacted {
@@ -232,11 +269,8 @@ impl Comparison<'_> {
         }
         let before = Record::parse(our_number, ours)?;
         let after = Record::parse(number, theirs)?;
-        let covered = (
-            hash_kv_covers(self.input, our_number, before.revision),
-            hash_kv_covers(self.output, number, after.revision),
-        );
-        part.sums.add(ours, theirs, covered);
+        part.sums.input.add(ours, hash_kv_covers(self.input, our_number, before.revision));
+        part.sums.output.add(theirs, hash_kv_covers(self.output, number, after.revision));
         let judged = self.rules.judge(&before, &mut scratch.input);
         part.under_prefix.0 += u64::from(judged.resource.is_some());
         part.under_prefix.1 += u64::from(judged.verdict == Verdict::Foreign { looks_sealed: true });
@@ -316,30 +350,23 @@ impl Comparison<'_> {
 }
 
 impl Sums {
-    fn add(&mut self, ours: &Entry<'_>, theirs: &Entry<'_>, covered: (bool, bool)) {
-        for (sums, entry, covered) in
-            [(&mut self.input, ours, covered.0), (&mut self.output, theirs, covered.1)]
-        {
-            sums.0.entry(entry);
-            if covered {
-                sums.1.entry(entry);
-            }
-        }
-    }
-
     fn append(&mut self, other: &Self) {
-        for (mine, next) in [(&mut self.input, &other.input), (&mut self.output, &other.output)] {
-            mine.0.append(&next.0);
-            mine.1.append(&next.1);
-        }
+        self.input.append(other.input);
+        self.output.append(other.output);
     }
 }
 
 impl Verified {
-    /// Whether nothing differs.
+    /// Whether nothing differs, and the trailer is right.
     #[must_use]
     pub fn proven(&self) -> bool {
-        self.differences.is_empty() && self.hashes.is_some() && self.trailer.is_some()
+        self.equal() && self.trailer.is_some()
+    }
+
+    /// Whether nothing differs; the trailer is another matter.
+    #[must_use]
+    pub fn equal(&self) -> bool {
+        self.differences.is_empty() && self.hashes.is_some()
     }
 
     fn note(&mut self, difference: String) {

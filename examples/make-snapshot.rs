@@ -47,6 +47,9 @@ struct Args {
     /// Seed of key and contents
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Name of the key
+    #[arg(long, default_value = "bench")]
+    key_name: String,
     /// Where to write the EncryptionConfiguration
     #[arg(long)]
     config_out: Option<PathBuf>,
@@ -188,7 +191,8 @@ fn main() -> Result<(), Failure> {
     }
     let config = match provider {
         Some(provider) => format!(
-            "- {provider}:\n      keys:\n      - name: bench\n        secret: {}\n  - identity: {{}}",
+            "- {provider}:\n      keys:\n      - name: {}\n        secret: {}\n  - identity: {{}}",
+            args.key_name,
             base64::engine::general_purpose::STANDARD.encode(&*secret)
         ),
         None => "- identity: {}".to_owned(),
@@ -201,7 +205,7 @@ fn main() -> Result<(), Failure> {
             ),
         )?;
     }
-    let key = provider.and_then(|provider| SealingKey::new(provider, "bench", secret));
+    let key = provider.and_then(|provider| SealingKey::new(provider, &args.key_name, secret));
     write(&Objects { args, key })
 }
 

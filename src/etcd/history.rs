@@ -2,6 +2,7 @@
 
 use super::{Error, KEY_BUCKET, KeyValue, META_BUCKET, RevisionKey, escape};
 use crate::bolt::{Bucket, Entry, Survey};
+use foldhash::fast::RandomState;
 use std::collections::HashSet;
 
 /// One entry of the `key` bucket, parsed.
@@ -57,7 +58,8 @@ impl History {
             compact_revision: -1,
             storage_version: None,
         };
-        let mut seen: HashSet<&[u8]> = HashSet::new();
+        // Keys are not the program's own choice: the hash is seeded.
+        let mut seen: HashSet<&[u8], RandomState> = HashSet::default();
         for leaf in bucket.leaves.iter().rev() {
             let page = leaf.page()?;
             for i in (0..page.header.count).rev() {

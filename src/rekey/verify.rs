@@ -81,6 +81,9 @@ impl CheckSums {
     }
 
     fn append(&mut self, mut next: Self) {
+        if next.all.is_empty() {
+            return self.stretch.append(&next.stretch);
+        }
         self.settle();
         next.settle();
         self.all.append(&next.all);

@@ -136,6 +136,10 @@ impl<'a> Walk<'_, 'a> {
                     let size = u32::try_from(self.db.page_size()).unwrap_or(u32::MAX);
                     self.note(Defect::PageSizesDiffer { first: size, second: meta.page_size });
                 }
+                // etcd falls back on it when the other one is damaged.
+                Ok(meta) if meta != *self.db.meta() && !self.db.holds(&meta) => {
+                    self.note(Defect::MetaBeyondFile { page, pages: meta.high_water_mark, root: meta.root });
+                }
                 Ok(_) => match self.db.page(page, page) {
                     Ok(found) if found.header.kind() != Some("meta") => self.note(Defect::PageKind {
                         page,

@@ -57,6 +57,8 @@ pub enum Defect {
     ElementFlags { page: u64, index: u16, flags: u32 },
     #[error("page {page}: element {index} has an empty key")]
     EmptyKey { page: u64, index: u16 },
+    #[error("page {page}: this meta names pages that are not there (root {root}, high-water mark {pages})")]
+    MetaBeyondFile { page: u64, pages: u64, root: u64 },
     #[error("page {page}: its elements share bytes: together they are longer than the page")]
     Overlap { page: u64 },
     #[error("page {page}: element {index} has a key of {bytes} bytes, over the limit of 32768")]
@@ -117,6 +119,7 @@ impl Defect {
             Self::ElementOutOfBounds { .. } => "element-out-of-bounds",
             Self::ElementFlags { .. } => "element-flags",
             Self::EmptyKey { .. } => "empty-key",
+            Self::MetaBeyondFile { .. } => "meta-beyond-file",
             Self::Overlap { .. } => "overlap",
             Self::KeyTooLong { .. } => "key-too-long",
             Self::ValueTooLong { .. } => "value-too-long",
@@ -159,6 +162,7 @@ impl Defect {
             | Self::ElementOutOfBounds { page, .. }
             | Self::ElementFlags { page, .. }
             | Self::EmptyKey { page, .. }
+            | Self::MetaBeyondFile { page, .. }
             | Self::Overlap { page }
             | Self::KeyTooLong { page, .. }
             | Self::ValueTooLong { page, .. }

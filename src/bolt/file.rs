@@ -11,6 +11,8 @@ const PAGE_SIZES: std::ops::RangeInclusive<u32> = 1024..=(16 << 20);
 #[derive(Debug, Clone, Copy)]
 pub struct Database<'a> {
     bytes: &'a [u8],
+    /// Of the whole file, behind the high-water mark as well.
+    length: u64,
     page_size: usize,
     meta: Meta,
     metas: [Result<Meta, MetaDefect>; 2],
@@ -58,7 +60,7 @@ impl<'a> Database<'a> {
             return Err(Defect::NoRootPage);
         }
         let bytes = &bytes[..usize::try_from(claimed.unwrap_or(0)).unwrap_or(0)];
-        Ok(Self { bytes, page_size: index(meta.page_size), meta, metas: [first, second] })
+        Ok(Self { bytes, length, page_size: index(meta.page_size), meta, metas: [first, second] })
     }
 
     /// The bytes up to the high-water mark.
@@ -94,6 +96,15 @@ impl<'a> Database<'a> {
     #[must_use]
     pub fn freelist(&self) -> Option<u64> {
         Some(self.meta.freelist).filter(|page| *page != NO_FREELIST)
+    }
+
+    /// Whether what a meta names lies inside the file.
+    #[must_use]
+    pub fn holds(&self, meta: &Meta) -> bool {
+        let bytes = meta.high_water_mark.checked_mul(u64::from(meta.page_size));
+        let inside = bytes.is_some_and(|bytes| bytes <= self.length);
+        let page = |page: u64| (2..meta.high_water_mark).contains(&page);
+        inside && page(meta.root) && (meta.freelist == NO_FREELIST || page(meta.freelist))
     }
 
     /// The physical pages `first .. first + count`, as bytes.

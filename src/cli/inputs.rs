@@ -130,6 +130,18 @@ pub fn snapshot(path: &Path, skip_hash_check: bool) -> Result<SnapshotFile, Erro
     SnapshotFile::open(path, skip_hash_check, &std::env::temp_dir())
 }
 
+/// What was found wrong with a snapshot, unless its trailer is: that explains
+/// whatever else is.
+///
+/// # Errors
+/// [`Error::Snapshot`].
+pub fn explained<T>(file: &SnapshotFile, found: Result<T, Error>) -> Result<T, Error> {
+    if found.is_err() {
+        file.snapshot()?.verify_trailer(|| true).map_err(|mismatch| file.error(mismatch))?;
+    }
+    found
+}
+
 /// Reads a snapshot whose trailer is verified first.
 ///
 /// # Errors

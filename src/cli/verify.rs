@@ -48,8 +48,8 @@ fn prove(args: &Verify) -> Result<Verified, Error> {
         .build()
         .map_err(|e| Error::Threads(e.to_string()))?;
     let progress = Shown::new(&args.running, "values");
-    let source = inputs::verified(&input, false)?;
-    let written = inputs::verified(&output, false)?;
+    let source = inputs::explained(&input, input.read(false))?;
+    let written = inputs::explained(&output, output.read(true))?;
     let read = inputs::configs(&args.keys.decryption_config)?;
     let prefix = &args.keys.etcd_prefix;
     let tokens = inputs::tokens(&args.keys.token_file)?;
@@ -63,5 +63,5 @@ fn prove(args: &Verify) -> Result<Verified, Error> {
         compacted: args.compact,
         record: proof.as_ref(),
     };
-    pool.install(|| verify((&input, &source), &output, &rules, allowed, &progress))
+    pool.install(|| verify((&input, &source), (&output, &written), &rules, allowed, &progress))
 }

@@ -176,6 +176,17 @@ impl SealingKey {
         }
     }
 
+    /// How long the whole value will be when what this key sealed is sealed
+    /// with another one; `None` where it cannot be opened.
+    #[must_use]
+    pub fn resealed_len(&self, payload: &[u8], to: &Self) -> Option<usize> {
+        match (self.provider, to.provider) {
+            // Padded alike: the payload need not be looked at.
+            (Provider::Aescbc, Provider::Aescbc) => Some(to.prefix.len() + payload.len()),
+            _ => self.opened_len(payload).map(|plain| to.sealed_len(plain)),
+        }
+    }
+
     /// Appends prefix, nonce and plaintext, laid out as [`SealingKey::seal`]
     /// encrypts them. `nonce` has [`Provider::nonce_len`] bytes; a shorter
     /// one would leave the value unsealed, so nothing is appended then.

@@ -112,15 +112,15 @@ impl Keyring {
         self.keys.iter().position(|known| known.same(key))
     }
 
-    /// The number of the key that seals a value, and how long its plaintext
-    /// is, as far as can be told without opening it: where one key alone has
-    /// its prefix.
+    /// The number of the key that seals a value, as far as can be told
+    /// without opening it: where one key alone has its prefix. With what
+    /// stands behind the prefix.
     #[must_use]
-    pub fn foresee(&self, value: &[u8]) -> Option<(usize, usize)> {
+    pub fn foresee<'v>(&self, value: &'v [u8]) -> Option<(usize, &'v [u8])> {
         let payload = |key: &Arc<SealingKey>| value.strip_prefix(key.prefix());
-        let mut fitting = self.keys.iter().enumerate().filter_map(|(n, key)| Some((n, key, payload(key)?)));
+        let mut fitting = self.keys.iter().enumerate().filter_map(|(n, key)| Some((n, payload(key)?)));
         match (fitting.next(), fitting.next()) {
-            (Some((number, key, payload)), None) => Some((number, key.opened_len(payload)?)),
+            (Some(one), None) => Some(one),
             _ => None,
         }
     }
@@ -256,7 +256,9 @@ mod tests {
             assert_eq!(ring.foresee(&seal(&keys[1], PLAIN)), None);
             let mut ring = Keyring::default();
             ring.add(&keys[1]);
-            assert_eq!(ring.foresee(&seal(&keys[1], PLAIN)), Some((0, PLAIN.len())));
+            let value = seal(&keys[1], PLAIN);
+            let (number, payload) = ring.foresee(&value).unwrap();
+            assert_eq!((number, keys[1].opened_len(payload)), (0, Some(PLAIN.len())));
         }
     }
 

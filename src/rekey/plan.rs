@@ -229,10 +229,14 @@ impl Plan {
         opened: &mut Vec<u8>,
     ) {
         let foreseen = if look == Look::Outside { rules.foresee(record) } else { None };
-        let (judged, bytes) = foreseen.unwrap_or_else(|| {
+        let (judged, sealed) = foreseen.unwrap_or_else(|| {
             let judged = rules.judge(record, opened);
-            let plain = matches!(judged.verdict, Verdict::Reseal { from: State::Plain, .. });
-            (judged, if plain { record.kv.value.len() } else { opened.len() })
+            let sealed = match judged.verdict {
+                Verdict::Reseal { from: State::Plain, to } => rules.stored_len(to, record.kv.value.len()),
+                Verdict::Reseal { to, .. } => rules.stored_len(to, opened.len()),
+                _ => length,
+            };
+            (judged, sealed)
         });
         self.kubernetes += u64::from(judged.resource.is_some());
         let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
@@ -245,14 +249,6 @@ impl Plan {
                 (Change::None, length)
             }
             Verdict::Reseal { from, to } => {
-                let sealed = match to {
-                    State::Plain => bytes,
-                    State::Key(number) => rules
-                        .keyring()
-                        .keys()
-                        .get(usize::from(number))
-                        .map_or(bytes, |key| key.sealed_len(bytes)),
-                };
                 if to == State::Plain {
                     let named = (1, resource.to_string(), escape(record.kv.key));
                     self.to_plaintext = Some(match self.to_plaintext.take() {

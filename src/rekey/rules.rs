@@ -105,8 +105,8 @@ impl Rules {
     }
 
     /// Judges a sealed value that is to be sealed anew without opening it, and
-    /// tells how long its plaintext is; `None` where only opening it can
-    /// tell, and for all else. What is foreseen has to come true when the
+    /// tells how long it will be; `None` where only opening it can tell, and
+    /// for all else. What is foreseen has to come true when the
     /// value is opened.
     #[must_use]
     pub fn foresee(&self, record: &Record<'_>) -> Option<(Judged, usize)> {
@@ -116,9 +116,14 @@ impl Rules {
             return None;
         }
         let path = self.path(kv.key).filter(|path| path.group_known)?;
-        let (key, length) = self.keyring.foresee(kv.value)?;
-        let state = State::Key(u16::try_from(key).ok()?);
+        let (number, payload) = self.keyring.foresee(kv.value)?;
+        let state = State::Key(u16::try_from(number).ok()?);
         let to = self.target(write, &path.resource).ok().filter(|to| *to != state)?;
+        let key = self.keyring.keys().get(number)?;
+        let length = match to {
+            State::Plain => key.opened_len(payload)?,
+            State::Key(to) => key.resealed_len(payload, self.keyring.keys().get(usize::from(to))?)?,
+        };
         let verdict = Verdict::Reseal { from: state, to };
         Some((Judged { resource: Some(path.resource), verdict }, length))
     }
@@ -178,6 +183,18 @@ impl Rules {
                 Ok(number.map_or(State::Plain, State::Key))
             }
             Writer::Kms(plugin) => Err(plugin.name),
+        }
+    }
+
+    /// How long a value of `plain` bytes is in a state.
+    #[must_use]
+    pub fn stored_len(&self, to: State, plain: usize) -> usize {
+        match to {
+            State::Plain => plain,
+            State::Key(number) => {
+                let key = self.keyring.keys().get(usize::from(number));
+                key.map_or(plain, |key| key.sealed_len(plain))
+            }
         }
     }
 

@@ -331,7 +331,6 @@ impl<'r> Run<'r> {
     /// The second reader walks both files from their bytes.
     fn prove(&self, written: &SnapshotFile, prepared: &Prepared) -> Result<Verified, Error> {
         self.progress.phase(Phase::Verifying, 0);
-        let input = self.file.read(false)?;
         let allowed = Allowed {
             unreadable: self.options.keep_unreadable,
             plaintext: self.options.allow_plaintext,
@@ -340,7 +339,12 @@ impl<'r> Run<'r> {
         };
         let found = self
             .pool
-            .install(|| compare((self.file, &input), written, &prepared.rules, allowed, self.progress))
+            .install(|| {
+                let (input, output) = rayon::join(|| self.file.read(false), || written.read(true));
+                let (input, output) = (input?, output?);
+                let (input, output) = ((self.file, &input), (written, &output));
+                compare(input, output, &prepared.rules, allowed, self.progress)
+            })
             .map_err(|error| match error {
                 Error::Snapshot { file, source } if file == written.path => {
                     Error::Verification { differences: vec![source.to_string()] }

@@ -13,10 +13,12 @@ use super::progress::{Phase, Progress};
 use super::rules::{Rules, State, Verdict};
 use super::source::{SnapshotFile, Source};
 use super::tally::{Count, Tally};
+use super::trailers::{self, Sum};
+use crate::bolt::meta::{Meta, NO_FREELIST};
 use crate::bolt::{Bucket, Defect, Entry};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::Record;
-use crate::etcd::{Checksum, Hashes, History, escape, status_hash};
+use crate::etcd::{Checksum, Hashes, History, RevisionKey, escape, status_hash};
 use crate::k3s;
 use crate::k3s::proof::{Outcome, Proof};
 use rayon::prelude::*;
@@ -104,43 +106,44 @@ pub struct Allowed<'p> {
     pub record: Option<&'p Proof>,
 }
 
-/// Compares an output with its input.
+/// Compares an output with its input, and both with their trailers. The
+/// output is to have been read with an eye on its unused bytes.
 ///
 /// # Errors
 /// [`Error::Snapshot`] for either file, [`Error::Interrupted`]. What differs
 /// is in the result.
 pub fn verify(
     input: (&SnapshotFile, &Source<'_>),
-    output: &SnapshotFile,
+    output: (&SnapshotFile, &Source<'_>),
     rules: &Rules,
     allowed: Allowed<'_>,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
     progress.phase(Phase::Verifying, 0);
-    let (trailer, verified) = rayon::join(
-        || output.snapshot()?.verify_trailer(|| !progress.stop()).map_err(|e| output.error(e)),
+    let snapshots = (input.0.snapshot()?, output.0.snapshot()?);
+    let (sums, verified) = rayon::join(
+        || trailers::both(Sum::of(snapshots.0.file), Sum::of(snapshots.1.file), || !progress.stop()),
         || compare(input, output, rules, allowed, progress),
     );
+    let sums = sums.ok_or(Error::Interrupted)?;
+    snapshots.0.compare_trailer(&sums.0).map_err(|e| input.0.error(e))?;
+    snapshots.1.compare_trailer(&sums.1).map_err(|e| output.0.error(e))?;
     let mut verified = verified?;
-    verified.trailer = trailer?;
-    if verified.trailer.is_none() {
-        return Err(Error::Interrupted);
-    }
+    verified.trailer = Some(sums.1);
     Ok(verified)
 }
 
-/// Compares an output with its input, all but its trailer.
+/// Compares an output with its input, all but their trailers.
 ///
 /// # Errors
 /// As [`verify`].
 pub fn compare(
     (input_file, input): (&SnapshotFile, &Source<'_>),
-    output_file: &SnapshotFile,
+    (output_file, output): (&SnapshotFile, &Source<'_>),
     rules: &Rules,
     allowed: Allowed<'_>,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
-    let output = output_file.read(true)?;
     let mut verified = Verified::default();
     if output.db.page_size() != input.db.page_size() {
         verified.note("the page sizes differ".to_owned());
@@ -149,6 +152,13 @@ pub fn compare(
         let (free, dirty) = (output.survey.free_pages, output.survey.dirty);
         verified.note(format!("the output is no fresh file: {free} free pages, {dirty} with unused bytes"));
     }
+    // As a server's snapshot has them: a later transaction can fall back on either.
+    let [first, second] = *output.db.metas();
+    let alike = first.is_ok_and(|first| {
+        let before = Meta { txid: first.txid.saturating_sub(1), ..first };
+        first.freelist == NO_FREELIST && second == Ok(before)
+    });
+    verified.expect(alike, || "the two metas of the output do not name the same pages".to_owned());
     if output_file.snapshot()?.trailer.is_none() || output.db.bytes().len() + 32 != output_file.map.len() {
         verified.note("the output is not exactly its pages and a trailer".to_owned());
     }
@@ -157,7 +167,7 @@ pub fn compare(
         Some(compaction) => compaction.marked(input).map_err(|e| input_file.error(e))?,
         None => None,
     };
-    if !same_buckets(input, &output, marked.as_ref()) {
+    if !same_buckets(input, output, marked.as_ref()) {
         verified.note("the buckets differ in name, place, sequence or number of entries".to_owned());
         return Ok(verified);
     }
@@ -197,9 +207,9 @@ pub fn compare(
                         break;
                     };
                     let ours = ours.map_err(|e| input_file.error(e))?;
-                    comparison
-                        .entry((our_number, &ours), (number, &theirs), scratch, &mut part)
-                        .map_err(|e| output_file.error(e))?;
+                    let (ours, theirs) = ((our_number, &ours), (number, &theirs));
+                    comparison.entry(ours, theirs, scratch, &mut part).map_err(|e| output_file.error(e))?;
+                    comparison.sum(ours, theirs, &mut part);
                 }
             }
             Ok(part)
@@ -223,7 +233,7 @@ pub fn compare(
     } else {
         hashes(input_file, input, sums.input)?
     };
-    verified.hashes = Some((of_input, hashes(output_file, &output, sums.output)?));
+    verified.hashes = Some((of_input, hashes(output_file, output, sums.output)?));
     Ok(verified)
 }
 
@@ -272,8 +282,6 @@ impl Comparison<'_> {
         }
         let before = Record::parse(our_number, ours)?;
         let after = Record::parse(number, theirs)?;
-        part.sums.input.add(ours, hash_kv_covers(self.input, our_number, before.revision));
-        part.sums.output.add(theirs, hash_kv_covers(self.output, number, after.revision));
         let judged = self.rules.judge(&before, &mut scratch.input);
         part.under_prefix.0 += u64::from(judged.resource.is_some());
         part.under_prefix.1 += u64::from(judged.verdict == Verdict::Foreign { looks_sealed: true });
@@ -321,6 +329,20 @@ impl Comparison<'_> {
             Verdict::Kms(_) => part.note(format!("{}: a KMS plugin would have to seal it", place())),
         }
         Ok(())
+    }
+
+    /// Adds both entries to the sums. Last, when their bytes are at hand.
+    fn sum(
+        &self,
+        (our_number, ours): (u64, &Entry<'_>),
+        (number, theirs): (u64, &Entry<'_>),
+        part: &mut Verified,
+    ) {
+        let covers = |history, number, entry: &Entry<'_>| {
+            RevisionKey::parse(entry.key).is_some_and(|key| hash_kv_covers(history, number, key))
+        };
+        part.sums.input.add(ours, covers(self.input, our_number, ours));
+        part.sums.output.add(theirs, covers(self.output, number, theirs));
     }
 
     /// Compares a revision of the record of a K3s cluster.

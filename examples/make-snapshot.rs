@@ -89,10 +89,27 @@ impl Objects {
         self.args.secrets * self.args.revisions + self.args.configmaps
     }
 
+    /// Config maps stand at even distances among the secrets: one in so many.
+    fn every(&self) -> u64 {
+        self.total().checked_div(self.args.configmaps).unwrap_or(0)
+    }
+
+    /// The revision that created an object.
+    fn created(&self, number: u64) -> u64 {
+        let (configmap, _, version) = self.what(number);
+        if configmap || version == 1 {
+            return number + 2;
+        }
+        // The first revision of this secret, counted among the secrets.
+        let before = number.checked_div(self.every()).map_or(0, |n| n.min(self.args.configmaps));
+        let first = (number - before) % self.args.secrets;
+        let passed = first.checked_div(self.every().saturating_sub(1)).unwrap_or(self.args.configmaps);
+        first + passed.min(self.args.configmaps) + 2
+    }
+
     /// Whether the object is a config map, its name, and its version.
     fn what(&self, number: u64) -> (bool, String, u64) {
-        // Config maps stand at even distances among the secrets.
-        let every = self.total().checked_div(self.args.configmaps).unwrap_or(0);
+        let every = self.every();
         if every != 0 && number % every == every - 1 && number / every < self.args.configmaps {
             return (true, format!("cm-{:07}", number / every), 1);
         }
@@ -149,7 +166,7 @@ impl Objects {
             _ => plain,
         };
         let revision = number + 2;
-        let created = revision - (version - 1) * self.args.secrets;
+        let created = self.created(number);
         let mut record = Vec::with_capacity(value.len() + 100);
         field(&mut record, 1, &etcd_key);
         for (number, value) in [(2, created), (3, revision), (4, version)] {
@@ -168,10 +185,8 @@ impl Objects {
     ) -> Result<usize, Failure> {
         let (configmap, _, version) = self.what(number);
         let revision = number + 2;
-        let varints: usize = [revision - (version - 1) * self.args.secrets, revision, version]
-            .into_iter()
-            .map(etcd_rekey::etcd::wire::varint_len)
-            .sum();
+        let varints: usize =
+            [self.created(number), revision, version].into_iter().map(etcd_rekey::etcd::wire::varint_len).sum();
         if let Some(length) = known.get(&(configmap, varints)) {
             return Ok(*length);
         }

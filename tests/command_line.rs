@@ -70,7 +70,7 @@ fn a_thousand_secrets_end_with_exactly_a_thousand() {
     let events: Vec<serde_json::Value> =
         ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let phases: Vec<_> = events.iter().filter_map(|event| event["phase"].as_str()).collect();
-    assert_eq!(phases, ["checking", "planning", "reencrypting", "making durable", "verifying"]);
+    assert_eq!(phases, ["checking", "planning", "reencrypting", "verifying", "making durable"]);
     assert!(events.iter().any(|event| event["reencrypted"] == 1000 && event["unit"] == "secrets"));
 }
 

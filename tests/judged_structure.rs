@@ -129,6 +129,8 @@ fn what_ours_accepts_bbolt_accepts() {
         "page-reached-twice",
         "key-too-long",
         "value-too-long",
+        "overlap",
+        "meta-beyond-file",
     ];
     let good = std::fs::read(fixture("kube-etcd34", "snapshot.db")).unwrap();
     let file = &good[..good.len() - 32];

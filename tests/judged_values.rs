@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use etcd_rekey::kube::{Provider, SealingKey};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use support::judge::{judge, values};
-use support::program::{Bench, text};
+use support::judge::{check, judge, values};
+use support::program::{Bench, make_snapshot, text};
 use support::{KUBE_FIXTURES, blocks, config, fixture};
 use zeroize::Zeroizing;
 
@@ -38,10 +38,10 @@ fn kubernetes_reads_every_output_as_it_read_the_input() {
         let input = fixture(name, "snapshot.db");
         let expected = by_revision(&oracle(name));
         assert_eq!(by_revision(&values(&input, &old)), expected, "{name}: the judge itself");
-        for provider in ["aescbc", "aesgcm", "secretbox"] {
+        for provider in ["aescbc", "aesgcm", "secretbox", "identity"] {
             let bench = Bench::new();
             let new = bench.file("new.yaml", config(blocks(name), provider, "fresh:key", 0x42));
-            bench.reencrypt(&input, &new, Some(&old), &[]).expect(0);
+            bench.reencrypt(&input, &new, Some(&old), &["--allow-plaintext"]).expect(0);
             let read = values(&bench.path("out.db"), &new);
             assert_eq!(by_revision(&read), expected, "{name} {provider}");
             for line in &read {
@@ -49,6 +49,53 @@ fn kubernetes_reads_every_output_as_it_read_the_input() {
                 // Plaintext under a rule is stale to Kubernetes; so nothing is.
                 assert_ne!(line["stale"], true, "{name} {provider} {line}");
             }
+        }
+    }
+}
+
+/// Snapshots made to order: several revisions of each secret, config maps in
+/// plaintext among them, pages of several sizes; from each provider to each.
+#[test]
+fn kubernetes_and_bbolt_take_every_made_snapshot_rekeyed() {
+    let providers = ["aescbc", "aesgcm", "secretbox", "identity"];
+    for (seed, from) in (1u8..).zip(providers) {
+        let bench = Bench::new();
+        let (input, old) = (bench.path("in.db"), bench.path("old.yaml"));
+        let pages = ["4096", "16384", "65536", "4096"][usize::from(seed) - 1];
+        let size = (usize::from(seed) * 700).to_string();
+        make_snapshot(&[
+            text(&input),
+            "--config-out",
+            text(&old),
+            "--provider",
+            from,
+            "--seed",
+            &seed.to_string(),
+            "--size",
+            &size,
+            "--page-size",
+            pages,
+            "--secrets",
+            "120",
+            "--revisions",
+            "3",
+            "--configmaps",
+            "17",
+        ]);
+        let expected = by_revision(&values(&input, &old));
+        assert_eq!(expected.len(), 120 * 3 + 17);
+        for (step, to) in (1..).zip(providers) {
+            let new = bench.file("new.yaml", config(&[&["secrets"]], to, "fresh", step));
+            let report =
+                bench.reencrypt(&input, &new, Some(&old), &["--force", "--allow-plaintext", "-w", "json"]);
+            let report = report.expect(0).json();
+            assert_eq!(report["verified"], true, "{from} {to}");
+            let out = bench.path("out.db");
+            let read = values(&out, &new);
+            assert_eq!(by_revision(&read), expected, "{from} {to}");
+            let unfit = |line: &&Value| line["error"] != Value::Null || line["stale"] == true;
+            assert_eq!(read.iter().find(unfit), None, "{from} {to}");
+            assert_eq!(check(&out, 2000)["ok"], true, "{from} {to}");
         }
     }
 }

@@ -49,26 +49,26 @@ impl Failing {
 struct FailingFile(Failing, Box<dyn DiskFile>);
 
 impl DiskFile for FailingFile {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        self.0.step("reserve")?;
+        self.1.reserve(bytes)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         if let Err(error) = self.0.step("write") {
             // A short write: some of it got through.
-            self.1.write_all(&bytes[..bytes.len() / 2])?;
+            self.1.write_all_at(&bytes[..bytes.len() / 2], at)?;
             return Err(error);
         }
-        self.1.write_all(bytes)
+        self.1.write_all_at(bytes, at)
     }
 
-    fn second(&self) -> io::Result<Box<dyn DiskFile>> {
-        self.0.step("second")?;
-        Ok(Box::new(FailingFile(self.0.clone(), self.1.second()?)))
-    }
-
-    fn sync_data_early(&mut self) -> io::Result<()> {
+    fn sync_data_early(&self) -> io::Result<()> {
         self.0.step("early sync")?;
         self.1.sync_data_early()
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.0.step("sync")?;
         self.1.sync()
     }

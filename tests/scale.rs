@@ -7,9 +7,9 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
-use support::program::{Bench, command, run, text};
+use support::program::{Bench, command, make_snapshot, run, text};
 
 /// Runs a child to its end; returns its standard error and the most anonymous
 /// memory it was seen to have, in KiB.
@@ -33,11 +33,7 @@ fn watched(mut child: std::process::Child) -> (String, u64) {
 fn a_hundred_thousand_secrets_are_rekeyed_proven_and_counted() {
     let bench = Bench::new();
     let (input, old) = (bench.path("in.db"), bench.path("old.yaml"));
-    let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-snapshot"))
-        .args([text(&input), "--secrets", "100000", "--size", "1024", "--config-out", text(&old)])
-        .stdout(Stdio::null())
-        .status();
-    assert!(made.unwrap().success());
+    make_snapshot(&[text(&input), "--secrets", "100000", "--size", "1024", "--config-out", text(&old)]);
     let new = bench.file("new.yaml", support::config(&[&["secrets"]], "aescbc", "fresh", 0x42));
     let output = bench.path("out.db");
     let child = command(&[

@@ -130,14 +130,15 @@ impl<'a> Walk<'_, 'a> {
 
     fn metas(&mut self) {
         let [first, second] = *self.db.metas();
+        let counts = *self.db.meta();
         for (page, meta) in [(0, first), (1, second)] {
             match meta {
                 Ok(meta) if index(meta.page_size) != self.db.page_size() => {
                     let size = u32::try_from(self.db.page_size()).unwrap_or(u32::MAX);
                     self.note(Defect::PageSizesDiffer { first: size, second: meta.page_size });
                 }
-                // etcd falls back on it when the other one is damaged.
-                Ok(meta) if meta != *self.db.meta() && !self.db.holds(&meta) => {
+                // etcd falls back on it when the one that counts is damaged. What that one names is walked.
+                Ok(meta) if meta != counts && self.db.holds(&counts) && !self.db.holds(&meta) => {
                     self.note(Defect::MetaBeyondFile { page, pages: meta.high_water_mark, root: meta.root });
                 }
                 Ok(_) => match self.db.page(page, page) {

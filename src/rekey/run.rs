@@ -2,8 +2,8 @@
 
 use super::compaction::Compaction;
 use super::error::Error;
-use super::layout::FileLayout;
 use super::frontier::Frontier;
+use super::layout::FileLayout;
 use super::pipeline::{Pipeline, part_size};
 use super::plan::{Look, Plan};
 use super::progress::{Phase, Progress};

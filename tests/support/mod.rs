@@ -61,17 +61,18 @@ pub fn records(bytes: &[u8], mut each: impl FnMut(RevisionKey, KeyValue<'_>)) {
 }
 
 /// A configuration with one block a list of resources, each with one key of
-/// `provider`, named `name` and made of `byte`.
+/// `provider`, named `name` and made of `byte`; of `identity` with none.
 pub fn config(blocks: &[&[&str]], provider: &str, name: &str, byte: u8) -> String {
     let secret = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
     let mut out =
         String::from("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n");
     for resources in blocks {
         let resources: Vec<String> = resources.iter().map(|resource| format!("'{resource}'")).collect();
-        out += &format!(
-            "- resources: [{}]\n  providers:\n  - {provider}: {{keys: [{{name: '{name}', secret: '{secret}'}}]}}\n  - identity: {{}}\n",
-            resources.join(", ")
-        );
+        out += &format!("- resources: [{}]\n  providers:\n", resources.join(", "));
+        if provider != "identity" {
+            out += &format!("  - {provider}: {{keys: [{{name: '{name}', secret: '{secret}'}}]}}\n");
+        }
+        out += "  - identity: {}\n";
     }
     out
 }

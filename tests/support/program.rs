@@ -56,6 +56,13 @@ pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Runs scripts/make-snapshot.
+pub fn make_snapshot(args: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-snapshot");
+    let made = Command::new(script).args(args).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-rekey"));
     command.args(args);

@@ -86,6 +86,61 @@ fn it_restores_and_hashes_to_what_was_printed(release: Release, name: &str) {
     assert_eq!(server.hash_kv(output.revision), output.hash_kv, "HashKV of the running server");
 }
 
+/// All other fixtures, and snapshots made to order, under each provider in turn.
+mod whatever_is_rekeyed_restores_and_hashes_to_what_was_printed {
+    use super::Release;
+
+    macro_rules! etcds {
+        ($($etcd:ident = $release:ident),+) => { $(
+            #[test]
+            fn $etcd() {
+                super::whatever_is_rekeyed_restores(Release::$release);
+            }
+        )+ };
+    }
+    etcds! { etcd34 = V34, etcd35 = V35, etcd35new = V35New, etcd36 = V36, etcd37 = V37 }
+}
+
+fn whatever_is_rekeyed_restores(release: Release) {
+    const PROVIDERS: [&str; 4] = ["aesgcm", "secretbox", "identity", "aescbc"];
+    let fixtures = [
+        "kube-aes128-192",
+        "kube-aescbc256",
+        "kube-aesgcm",
+        "kube-compacted-residue",
+        "kube-identity-then-aescbc",
+        "kube-multi",
+        "kube-secretbox",
+    ];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    let mut inputs = Vec::new();
+    for name in fixtures {
+        let own = Fixture::named(name).configuration("encryption-config.yaml").expect("a configuration");
+        inputs.push((name.to_owned(), Fixture::named(name).snapshot(), own));
+    }
+    for (seed, from) in (1..).zip(["aescbc", "secretbox"]) {
+        let (snapshot, own) = (path(&format!("made-{seed}.db")), path(&format!("made-{seed}.yaml")));
+        rekey::make_snapshot(&snapshot, &own, from, seed);
+        inputs.push((format!("made from {from}"), snapshot, own));
+    }
+    for ((number, (name, snapshot, own)), to) in (0..).zip(inputs).zip(PROVIDERS.iter().cycle()) {
+        let new = path("new.yaml");
+        std::fs::write(&new, sealing::configuration(to)).expect("a configuration");
+        let output = path(&format!("{number}.db"));
+        let flags = ["--encryption-config".as_ref(), new.as_os_str(), "--decryption-config".as_ref()];
+        let flags = [&flags[..], &[own.as_os_str(), "--allow-plaintext".as_ref()]].concat();
+        let report = rekey::rewrite("reencrypt", &snapshot, &output, &flags);
+        let server = Server::restored(release, &path(&format!("server-{number}")), &output);
+        let revision = report["output"]["revision"].as_u64().expect("a revision");
+        let said = report["output"]["hashKV"].as_u64();
+        assert_eq!(Some(server.hash_kv(revision)), said, "{name} to {to}: HashKV of the running server");
+        let arguments = ["status".as_ref(), output.as_os_str(), "-w".as_ref(), "json".as_ref()];
+        let status = json("snapshot status", release.snapshot(&arguments));
+        assert_eq!(status["hash"], report["output"]["statusHash"], "{name} to {to}");
+    }
+}
+
 promise!(every_secret_is_read_back_over_the_network);
 
 fn every_secret_is_read_back_over_the_network(release: Release, name: &str) {

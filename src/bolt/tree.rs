@@ -91,6 +91,14 @@ impl<'a> Bucket<'a> {
         })
     }
 
+    /// Entry number `number`, where there is one.
+    #[must_use]
+    pub fn entry(&self, number: u64) -> Option<Entry<'a>> {
+        let leaf = self.leaves.get(self.leaf_of(number))?;
+        let element = u16::try_from(number.checked_sub(leaf.first_entry)?).ok()?;
+        leaf.page().ok()?.leaf_element(element).ok()
+    }
+
     /// Which leaf holds entry number `entry`.
     #[must_use]
     pub fn leaf_of(&self, entry: u64) -> usize {

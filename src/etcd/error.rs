@@ -23,6 +23,8 @@ pub enum Error {
     RevisionKey { entry: u64, key: String },
     #[error("the entry at revision {revision} is no KeyValue record: {why}")]
     Record { revision: String, why: &'static str },
+    #[error("bucket \"key\" has more entries than can be numbered: {entries} and more")]
+    TooManyEntries { entries: u64 },
     #[error("bucket \"meta\": {key} is no revision")]
     CompactRevision { key: &'static str },
 }
@@ -41,6 +43,7 @@ impl Error {
             Self::RevisionKey { .. } => "revision-key",
             Self::Record { .. } => "record",
             Self::CompactRevision { .. } => "compact-revision",
+            Self::TooManyEntries { .. } => "too-many-entries",
         }
     }
 
@@ -52,6 +55,7 @@ impl Error {
                 "give the file that `etcdctl snapshot save` or `k3s etcd-snapshot save` wrote"
             }
             Self::Zip { .. } => "give the archive K3s wrote, or unpack it and give the snapshot in it",
+            Self::TooManyEntries { .. } => "compact and defragment the store, and take another snapshot",
             Self::MissingTrailer { .. } => {
                 "a copy of member/snap/db has none: give --skip-hash-check for one; a snapshot without it was cut short"
             }

@@ -3,7 +3,8 @@
 use super::{Error, KEY_BUCKET, KeyValue, META_BUCKET, RevisionKey, escape};
 use crate::bolt::{Bucket, Entry, Survey};
 use foldhash::fast::RandomState;
-use std::collections::HashSet;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
 /// One entry of the `key` bucket, parsed.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +49,8 @@ impl History {
     /// met of a key is its newest. Every record is parsed on the way.
     ///
     /// # Errors
-    /// [`Error::RevisionKey`], [`Error::Record`], [`Error::CompactRevision`].
+    /// [`Error::RevisionKey`], [`Error::Record`], [`Error::CompactRevision`],
+    /// [`Error::TooManyEntries`].
     pub fn read(survey: &Survey<'_>, bucket: &Bucket<'_>) -> Result<Self, Error> {
         let words = usize::try_from(bucket.entries / 64 + 1).unwrap_or(0);
         let mut history = Self {
@@ -58,16 +60,26 @@ impl History {
             compact_revision: -1,
             storage_version: None,
         };
-        // Keys are not the program's own choice: the hash is seeded.
-        let mut seen: HashSet<&[u8], RandomState> = HashSet::default();
+        // The keys met so far, each as the number of its newest entry: four
+        // bytes, where a key itself would take sixteen and more. They are not
+        // the program's own choice, so the hash is seeded.
+        let state = RandomState::default();
+        let key_at = |number: u32| Some(KeyValue::parse(bucket.entry(u64::from(number))?.value).ok()?.key);
+        let mut seen = HashTable::with_capacity(usize::try_from(bucket.entries).unwrap_or(0));
         for leaf in bucket.leaves.iter().rev() {
             let page = leaf.page()?;
             for i in (0..page.header.count).rev() {
                 let number = leaf.first_entry + u64::from(i);
                 let record = Record::parse(number, &page.leaf_element(i)?)?;
                 history.revision = history.revision.max(record.revision.revision.main);
-                if seen.insert(record.kv.key) && !record.revision.tombstone {
-                    history.mark(number);
+                let key = record.kv.key;
+                let hash = state.hash_one(key);
+                if seen.find(hash, |met| key_at(*met) == Some(key)).is_none() {
+                    let met = u32::try_from(number).map_err(|_| Error::TooManyEntries { entries: number })?;
+                    seen.insert_unique(hash, met, |met| state.hash_one(key_at(*met).unwrap_or_default()));
+                    if !record.revision.tombstone {
+                        history.mark(number);
+                    }
                 }
             }
         }

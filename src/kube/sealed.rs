@@ -252,7 +252,9 @@ mod tests {
             }
             // Without opening it only the first can be told: the others share their prefixes' beginnings.
             let mut ring = Keyring::default();
-            keys.iter().for_each(|key| ring.add(key));
+            for key in &keys {
+                ring.add(key);
+            }
             assert_eq!(ring.foresee(&seal(&keys[1], PLAIN)), None);
             let mut ring = Keyring::default();
             ring.add(&keys[1]);

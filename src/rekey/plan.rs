@@ -55,19 +55,14 @@ fn state(code: u16) -> State {
 }
 
 impl Changes {
-    fn push(&mut self, change: Change, length: usize) {
-        self.codes.push(match change {
-            Change::None => (COPY, 0),
-            Change::Replace(value) => (REPLACE, u16::try_from(value).unwrap_or(MOST_KEYS)),
-            Change::Drop => (DROP, 0),
-            Change::Reseal { from, to } => (code(from), code(to)),
-        });
-        self.lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
+    /// Room for so many entries, all to be copied.
+    fn of(entries: u64) -> Self {
+        let entries = usize::try_from(entries).unwrap_or(0);
+        Self { codes: vec![(COPY, 0); entries], lengths: vec![0; entries] }
     }
 
-    fn append(&mut self, other: &Self) {
-        self.codes.extend_from_slice(&other.codes);
-        self.lengths.extend_from_slice(&other.lengths);
+    fn all(&mut self) -> ChangesPart<'_> {
+        ChangesPart { codes: &mut self.codes, lengths: &mut self.lengths }
     }
 
     /// The number of the entry `count` kept ones after number `from`.
@@ -97,6 +92,36 @@ impl Changes {
             _ => Change::Reseal { from: state(from), to: state(to) },
         };
         Some((change, crate::bolt::page::index(*self.lengths.get(entry)?)))
+    }
+}
+
+/// A stretch of the changes, filled from its beginning.
+struct ChangesPart<'c> {
+    codes: &'c mut [(u16, u16)],
+    lengths: &'c mut [u32],
+}
+
+impl ChangesPart<'_> {
+    fn split(self, entries: u64) -> (Self, Self) {
+        let at = usize::try_from(entries).unwrap_or(usize::MAX).min(self.codes.len());
+        let (codes, more_codes) = self.codes.split_at_mut(at);
+        let (lengths, more_lengths) = self.lengths.split_at_mut(at);
+        (Self { codes, lengths }, Self { codes: more_codes, lengths: more_lengths })
+    }
+
+    fn push(&mut self, change: Change, length: usize) {
+        let code = match change {
+            Change::None => (COPY, 0),
+            Change::Replace(value) => (REPLACE, u16::try_from(value).unwrap_or(MOST_KEYS)),
+            Change::Drop => (DROP, 0),
+            Change::Reseal { from, to } => (code(from), code(to)),
+        };
+        if let Some(place) = self.codes.split_off_first_mut() {
+            *place = code;
+        }
+        if let Some(place) = self.lengths.split_off_first_mut() {
+            *place = u32::try_from(length).unwrap_or(u32::MAX);
+        }
     }
 }
 
@@ -154,6 +179,9 @@ pub struct Plan {
 /// fit as well.
 const LARGE_VALUE: usize = (1536 - 64) << 10;
 
+/// Leaves judged in one go.
+const CHUNK: usize = 64;
+
 impl Plan {
     /// Judges every record of the `key` bucket, many at a time.
     ///
@@ -168,16 +196,25 @@ impl Plan {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-        let made: Vec<Result<Self, Error>> = keys
-            .leaves
-            .par_chunks(64)
+        let mut changes = Changes::of(keys.entries);
+        let mut rest = changes.all();
+        let mut parts = Vec::new();
+        for (number, leaves) in keys.leaves.chunks(CHUNK).enumerate() {
+            let first = leaves.first().map_or(0, |leaf| leaf.first_entry);
+            let end = keys.leaves.get((number + 1) * CHUNK).map_or(keys.entries, |leaf| leaf.first_entry);
+            let (part, more) = rest.split(end - first);
+            parts.push((leaves, part));
+            rest = more;
+        }
+        let made: Vec<Result<Self, Error>> = parts
+            .into_par_iter()
             .map_init(
                 || Zeroizing::new(Vec::new()),
-                |opened, leaves| {
+                |opened, (leaves, part)| {
                     if progress.stop() {
                         return Err(Error::Interrupted);
                     }
-                    Self::of_leaves(file, leaves, &source.history, (rules, besides, look), opened)
+                    Self::of_leaves(file, leaves, part, &source.history, (rules, besides, look), opened)
                 },
             )
             .collect();
@@ -185,6 +222,7 @@ impl Plan {
         for part in made {
             plan.merge(part?);
         }
+        plan.changes = changes;
         match plan.kms.take() {
             Some((resource, name)) => Err(Error::KmsWriter { resource, name }),
             None => Ok(plan),
@@ -194,6 +232,7 @@ impl Plan {
     fn of_leaves(
         file: &SnapshotFile,
         leaves: &[Leaf<'_>],
+        mut changes: ChangesPart<'_>,
         history: &History,
         (rules, besides, look): (&Rules, &Besides, Look),
         opened: &mut Vec<u8>,
@@ -208,12 +247,13 @@ impl Plan {
                 let live = history.is_live(number);
                 if besides.compact && !live {
                     plan.dropped += 1;
-                    plan.changes.push(Change::Drop, 0);
+                    changes.push(Change::Drop, 0);
                 } else if let Ok(value) = besides.values.binary_search_by_key(&number, |(entry, _)| *entry) {
                     let length = record.kv.spliced_len(besides.values[value].1.len());
-                    plan.changes.push(Change::Replace(value), length);
+                    changes.push(Change::Replace(value), length);
                 } else {
-                    plan.judge((rules, look), &record, entry.value.len(), live, opened);
+                    let (change, length) = plan.judge((rules, look), &record, entry.value.len(), live, opened);
+                    changes.push(change, length);
                 }
             }
         }
@@ -227,7 +267,7 @@ impl Plan {
         length: usize,
         current: bool,
         opened: &mut Vec<u8>,
-    ) {
+    ) -> (Change, usize) {
         let foreseen = if look == Look::Outside { rules.foresee(record) } else { None };
         let (judged, sealed) = foreseen.unwrap_or_else(|| {
             let judged = rules.judge(record, opened);
@@ -240,7 +280,7 @@ impl Plan {
         });
         self.kubernetes += u64::from(judged.resource.is_some());
         let resource = judged.resource.unwrap_or_else(|| crate::kube::GroupResource::new("", ""));
-        let (change, length) = match judged.verdict {
+        match judged.verdict {
             Verdict::Stays(state) => {
                 if state != State::Plain {
                     self.unchanged.add(current);
@@ -285,12 +325,10 @@ impl Plan {
                 (Change::None, length)
             }
             Verdict::Empty => (Change::None, length),
-        };
-        self.changes.push(change, length);
+        }
     }
 
     fn merge(&mut self, other: Self) {
-        self.changes.append(&other.changes);
         self.values.merge(other.values);
         self.reseal.merge(other.reseal);
         self.unchanged.merge(other.unchanged);
@@ -314,7 +352,6 @@ mod tests {
 
     #[test]
     fn changes_survive_packing() {
-        let mut changes = Changes::default();
         let all = [
             Change::None,
             Change::Reseal { from: State::Plain, to: State::Key(0) },
@@ -322,8 +359,11 @@ mod tests {
             Change::Replace(usize::from(MOST_KEYS) - 1),
             Change::Drop,
         ];
+        let mut changes = Changes::of(5);
+        let (mut first, mut second) = changes.all().split(2);
         for (length, change) in all.into_iter().enumerate() {
-            changes.push(change, length);
+            let part = if length < 2 { &mut first } else { &mut second };
+            part.push(change, length);
         }
         for (i, change) in all.into_iter().enumerate() {
             assert_eq!(changes.get(u64::try_from(i).unwrap()), Some((change, i)));

@@ -16,14 +16,14 @@ const STEP: usize = 256 << 10;
 pub struct Sum<'b> {
     bytes: &'b [u8],
     at: usize,
-    sum: Sha256,
+    state: Sha256,
 }
 
 impl<'b> Sum<'b> {
     /// The sum over all of `bytes`, not begun.
     #[must_use]
     pub fn of(bytes: &'b [u8]) -> Self {
-        Self { bytes, at: 0, sum: Sha256::default() }
+        Self { bytes, at: 0, state: Sha256::default() }
     }
 
     /// Whole blocks from here on: as many as lie before `end`, [`STEP`] at most.
@@ -36,7 +36,7 @@ impl<'b> Sum<'b> {
     /// One step; false when there was nothing to do.
     fn step(&mut self, end: usize) -> bool {
         let blocks = self.ahead(end);
-        self.sum.update(blocks);
+        self.state.update(blocks);
         self.at += blocks.len() * BLOCK;
         !blocks.is_empty()
     }
@@ -44,7 +44,7 @@ impl<'b> Sum<'b> {
     /// One step of both; false when there was nothing to do.
     fn step_both(&mut self, end: usize, other: &mut Sum<'_>, other_end: usize) -> bool {
         let (mine, theirs) = (self.ahead(end), other.ahead(other_end));
-        self.sum.update_both(mine, &mut other.sum, theirs);
+        self.state.update_both(mine, &mut other.state, theirs);
         self.at += mine.len() * BLOCK;
         other.at += theirs.len() * BLOCK;
         !mine.is_empty() || !theirs.is_empty()
@@ -59,7 +59,7 @@ impl<'b> Sum<'b> {
     #[must_use]
     pub fn finish(mut self, go_on: impl Fn() -> bool) -> Option<[u8; 32]> {
         self.advance(&go_on);
-        go_on().then(|| self.sum.finish(self.bytes.get(self.at..).unwrap_or_default()))
+        go_on().then(|| self.state.finish(self.bytes.get(self.at..).unwrap_or_default()))
     }
 }
 

@@ -88,6 +88,16 @@ pub fn rewrite(verb: &str, snapshot: &Path, output: &Path, more: &[&OsStr]) -> V
     report
 }
 
+/// Makes a snapshot of secrets with a history, and of config maps, under a key of a provider.
+pub fn make_snapshot(snapshot: &Path, configuration: &Path, provider: &str, seed: u32) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/make-snapshot");
+    let mut command = Command::new(script);
+    command.arg(snapshot).arg("--config-out").arg(configuration);
+    command.args(["--provider", provider, "--seed", &seed.to_string()]);
+    command.args(["--secrets", "300", "--revisions", "3", "--configmaps", "40", "--size", "900"]);
+    crate::release::succeeded("make-snapshot", finish(&mut command, b""));
+}
+
 fn etcd_rekey(arguments: &[&OsStr]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-rekey"));
     command.args(arguments).args(["-w", "json"]);

@@ -81,6 +81,23 @@ impl Key {
     }
 }
 
+/// The configuration of an API server that has one key of a provider, for secrets.
+pub fn configuration(provider: &str) -> String {
+    let writer = match provider {
+        "identity" => String::new(),
+        _ => {
+            let secret = BASE64.encode(Sha256::digest(provider));
+            format!("  - {provider}:\n      keys:\n      - name: next\n        secret: {secret}\n")
+        }
+    };
+    format!(
+        "apiVersion: apiserver.config.k8s.io/v1\n\
+         kind: EncryptionConfiguration\n\
+         resources:\n\
+         - resources:\n  - secrets\n  providers:\n{writer}  - identity: {{}}\n"
+    )
+}
+
 /// SHA-256 in hexadecimal, as the oracles have it.
 pub fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

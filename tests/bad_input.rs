@@ -369,7 +369,7 @@ fn records() {
     with("a record that is no protobuf", "record", |b| b.raw(false, b"\xff\xff\xff"));
     with("a record of two values", "record", |b| b.raw(false, b"\x0a\x01k\x2a\x01a\x2a\x01b"));
     with("a compact revision that is none", "compact-revision", |b| b.put("meta", b"finishedCompactRev", b"5"));
-    with("a key over bbolt's limit", "key-too-long", |b| b.put("other", &[b'k'; 32769], b""));
+    with("a key over bbolt's limit", "key-too-long", |b| b.put("other", &vec![b'k'; 32769], b""));
     with("no bucket key", "no-key-bucket", |b| {
         b.buckets.remove(&b"key"[..]);
     });

@@ -91,7 +91,8 @@ fn allowed(name: &str, verb: &str) -> bool {
         "k3s-fresh" | "k3s-compressed" | "k3s-reencrypt_finished" => !matches!(verb, "rotate" | "reencrypt"),
         "k3s-secretbox-rotated" => matches!(verb, "rotate-keys" | "enable" | "disable"),
         "k3s-rotated" | "k3s-partial" => verb == "reencrypt",
-        "k3s-ha-mismatch" => false,
+        // Its Node says reencrypt_active.
+        "k3s-ha-mismatch" | "k3s-midrotatekeys" => false,
         _ => matches!(verb, "enable" | "disable"),
     }
 }

@@ -39,7 +39,10 @@ pub fn is_zip(file: &mut File) -> io::Result<bool> {
 pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
     let broken = |what: &str| Error::Zip { why: what.to_owned() };
     let damaged = |error: zip::result::ZipError| match error {
-        zip::result::ZipError::Io(source) => ZipError::Io(source),
+        // An unknown method of compression comes as an error of the system.
+        zip::result::ZipError::Io(source) if source.kind() != io::ErrorKind::Unsupported => {
+            ZipError::Io(source)
+        }
         other => ZipError::Archive(Error::Zip { why: super::escape(other.to_string().as_bytes()) }),
     };
     let mut archive = zip::ZipArchive::new(file.try_clone()?).map_err(damaged)?;
@@ -55,9 +58,10 @@ pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
     // One byte more than it says is enough to know that it lies.
     let copied = io::copy(&mut entry.by_ref().take(size.saturating_add(1)), &mut out).map_err(|error| {
         match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-                ZipError::Archive(broken("it is damaged"))
-            }
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::UnexpectedEof => ZipError::Archive(broken("it is damaged")),
             _ => ZipError::Io(error),
         }
     })?;

@@ -4,85 +4,15 @@
 mod support;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
+use support::clusters::{Cluster, FIXTURES, encodings, holds, keys_of, unzipped};
 use support::fixture;
 use support::judge::judge;
 use support::program::{Bench, Ran, command, run, text};
 
-const FIXTURES: [&str; 11] = [
-    "k3s-compacted",
-    "k3s-compressed",
-    "k3s-disabled",
-    "k3s-disabled-norestart",
-    "k3s-fresh",
-    "k3s-ha-mismatch",
-    "k3s-midrotatekeys",
-    "k3s-partial",
-    "k3s-reencrypt_finished",
-    "k3s-rotated",
-    "k3s-secretbox-rotated",
-];
 const VERBS: [&str; 6] = ["prepare", "rotate", "reencrypt", "rotate-keys", "enable", "disable"];
-
-/// A K3s snapshot with its token.
-struct Cluster {
-    name: &'static str,
-    snapshot: PathBuf,
-    token: PathBuf,
-}
-
-impl Cluster {
-    fn of(name: &'static str) -> Self {
-        let file = if name == "k3s-compressed" { "snapshot.zip" } else { "snapshot.db" };
-        Self { name, snapshot: fixture(name, file), token: fixture(name, "token") }
-    }
-
-    fn passphrase(&self) -> String {
-        std::fs::read_to_string(&self.token).unwrap()
-    }
-
-    fn recorded(&self, file: &str) -> String {
-        std::fs::read_to_string(fixture(self.name, file)).unwrap()
-    }
-
-    /// `verb snapshot -o output --token-file token`, and more.
-    fn run(&self, verb: &str, output: &Path, more: &[&str]) -> Ran {
-        let args = [verb, text(&self.snapshot), "-o", text(output), "--token-file", text(&self.token)];
-        run(&[&args, more].concat())
-    }
-
-    fn status(&self, snapshot: &Path, more: &[&str]) -> Ran {
-        run(&[&["status", text(snapshot), "--token-file", text(&self.token)], more].concat()).expect(0)
-    }
-
-    /// The record as Go opens it, oldest revision first.
-    fn records(&self, snapshot: &Path) -> Vec<Value> {
-        judge("records", &[text(snapshot)], self.passphrase().as_bytes()).unwrap()
-    }
-
-    /// The current secrets as the API server would serve them with the
-    /// configuration that lies in the snapshot.
-    fn secrets(&self, bench: &Bench, snapshot: &Path) -> BTreeMap<String, Value> {
-        let records = self.records(snapshot);
-        let config = records.last().unwrap()["config"].as_str().unwrap();
-        let config = bench.file("judged.json", config);
-        let served = judge("secrets", &[text(snapshot), text(&config)], b"").unwrap();
-        let named = |mut secret: Value| {
-            let name = secret.as_object_mut().unwrap().remove("name").unwrap();
-            (name.as_str().unwrap().to_owned(), secret)
-        };
-        served.into_iter().map(named).collect()
-    }
-
-    /// What the manifest of the fixture says of the secrets.
-    fn manifest(&self) -> BTreeMap<String, Value> {
-        let manifest: Value = serde_json::from_str(&self.recorded("manifest.json")).unwrap();
-        serde_json::from_value(manifest["secrets"].clone()).unwrap()
-    }
-}
 
 /// The stage the verbs of K3s want to find; `None` when the servers disagree,
 /// or the hash is stale, and so K3s refuses most of them.
@@ -135,51 +65,6 @@ fn right(cluster: &Cluster, verb: &str, bench: &Bench, output: &Path) {
         }
     }
     assert_eq!(cluster.secrets(bench, output), cluster.manifest_or_served(bench), "{place}");
-}
-
-impl Cluster {
-    /// The manifest; of the clusters of three servers, whose manifest leaves
-    /// out K3s's own secrets, what the input serves.
-    fn manifest_or_served(&self, bench: &Bench) -> BTreeMap<String, Value> {
-        let manifest = self.manifest();
-        let served = self.secrets(bench, &unzipped(self, bench));
-        for (name, secret) in &manifest {
-            // K3s rewrites this one when it likes.
-            if name != "kube-system/k3s-serving" {
-                assert_eq!(served.get(name), Some(secret), "{}: {name}", self.name);
-            }
-        }
-        served
-    }
-}
-
-/// The snapshot, taken out of its archive where it is in one.
-fn unzipped(cluster: &Cluster, bench: &Bench) -> PathBuf {
-    if cluster.name != "k3s-compressed" {
-        return cluster.snapshot.clone();
-    }
-    let path = bench.path("unzipped.db");
-    let file = std::fs::File::open(&cluster.snapshot).unwrap();
-    let mut archive = zip::ZipArchive::new(file).unwrap();
-    std::io::copy(&mut archive.by_index(0).unwrap(), &mut std::fs::File::create(&path).unwrap()).unwrap();
-    path
-}
-
-/// Keys in any of the encodings they might be left in.
-fn encodings(secret_base64: &str) -> Vec<Vec<u8>> {
-    use base64::Engine;
-    let raw = base64::engine::general_purpose::STANDARD.decode(secret_base64).unwrap();
-    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    vec![secret_base64.as_bytes().to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes(), raw]
-}
-
-fn holds(bytes: &[u8], what: &[u8]) -> bool {
-    bytes.windows(what.len()).any(|window| window == what)
-}
-
-fn keys_of(config: &str) -> Vec<String> {
-    let parts = config.split("\"secret\":\"").skip(1);
-    parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
 }
 
 #[test]

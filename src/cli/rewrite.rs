@@ -126,6 +126,10 @@ impl How {
     }
 
     fn rekey(&self, snapshot: &Path, output: &Path, args: &Rewrite) -> Result<Report, Error> {
+        // K3s goes by the name alone.
+        if output.extension().is_some_and(|extension| extension == "zip") {
+            return Err(Error::NamedAsArchive { file: output.to_owned() });
+        }
         let config = args.encryption_config.as_ref();
         let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?))).transpose()?;
         // Without a record the new configuration has to go somewhere.

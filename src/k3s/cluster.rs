@@ -182,6 +182,12 @@ impl Cluster {
         Ok(Current { config: Some(config), bytes, state: Some(state) })
     }
 
+    /// The bytes of the configuration in the record.
+    #[must_use]
+    pub fn config_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.revisions.last().and_then(Revision::record)?.config()
+    }
+
     /// The configurations of all revisions: the keys of old revisions of
     /// secrets are in old revisions of the record. K3s need not be able to
     /// rotate them: their keys open values all the same.

@@ -41,7 +41,7 @@ pub mod verify;
 
 pub use error::{Error, UnreadableValue};
 pub use progress::{Phase, Progress, Silent};
-pub use report::{FileReport, Report};
+pub use report::{FileReport, KeysReport, Report};
 pub use rules::Rules;
 pub use run::{Options, reencrypt};
 pub use task::Task;

@@ -391,6 +391,7 @@ impl<'r> Run<'r> {
             unchanged: plan.unchanged.all(),
             carried_over: plan.unreadable.clone(),
             carried_over_records: prepared.unopened.clone(),
+            keys: prepared.keys.clone(),
             foreign_sealed: plan.foreign_sealed,
             residue: residue::scan(&source.db, &source.survey.used),
             verified: false,

@@ -4,12 +4,12 @@
 use super::error::Error;
 use super::plan::Besides;
 use super::readable::Readers;
+use super::report::KeysReport;
 use super::rules::{MOST_KEYS, Rules};
 use super::source::{SnapshotFile, Source};
 use crate::etcd::history::Record;
 use crate::k3s::change::Request;
 use crate::k3s::cluster::Gathering;
-use crate::k3s::node::Program;
 use crate::k3s::proof::Proof;
 use crate::k3s::{self, Cluster, Token, Verb};
 use crate::kube::rotation::NewKeys;
@@ -52,6 +52,8 @@ pub struct RecordReport {
     pub config_hash: String,
     /// The provider of its keys.
     pub provider: Option<String>,
+    /// The provider there was.
+    pub provider_before: Option<String>,
     /// Control-plane servers whose Nodes are in the snapshot.
     pub servers: Vec<String>,
 }
@@ -64,6 +66,8 @@ pub struct Prepared {
     pub besides: Besides,
     /// What the record must have become.
     pub proof: Option<Proof>,
+    /// What becomes of the keys.
+    pub keys: KeysReport,
     /// The configuration the output needs, as text.
     pub config: Zeroizing<Vec<u8>>,
     /// The cluster's part in the report.
@@ -147,12 +151,12 @@ impl Task {
         let request = &self.request;
         let change = cluster.change(request)?;
         let all = request.verb.rewrites();
-        let mut read = cluster.configs();
-        read.extend(self.read.iter().cloned());
+        let mut known = cluster.configs();
+        known.extend(self.read.iter().cloned());
         let rules = if all {
-            Rules::writing(&change.config, &read, &self.etcd_prefix)
+            Rules::writing(&change.config, &known, &self.etcd_prefix)
         } else {
-            read.insert(0, change.config.clone());
+            let read = [std::slice::from_ref(&change.config), &known].concat();
             Rules::reading(&read, &self.etcd_prefix)
         };
         let rules = rules.map_err(k3s::Error::Config)?;
@@ -169,32 +173,35 @@ impl Task {
                 request.now
             ));
         }
+        let (provider, provider_before) =
+            (provider(&change.config), cluster.current()?.config.as_ref().and_then(provider));
+        let before = provider_before.as_deref().unwrap_or(Provider::Aescbc.name());
+        if let Some(provider) = provider.as_deref().filter(|provider| *provider != before) {
+            warnings.push(format!(
+                "the provider of keys changes from {before} to {provider}: set secrets-encryption-provider: {provider} on every server before it starts"
+            ));
+        }
         let record = RecordReport {
             program: cluster.program.name(),
             record: cluster.key.clone(),
             rewritten: values.len(),
             stage: change.state.stage.clone(),
             config_hash: change.state.hash.clone(),
-            provider: change.config.keys().next().map(|key| key.provider().to_string()),
+            provider,
+            provider_before,
             servers: cluster.nodes.iter().map(|node| crate::etcd::escape(node.name.as_bytes())).collect(),
         };
-        if cluster.program == Program::K3s
-            && change.config.keys().next().is_some_and(|key| key.provider() == Provider::Secretbox)
-            && !cluster
-                .configs()
-                .iter()
-                .any(|config| config.keys().any(|key| key.provider() == Provider::Secretbox))
-        {
-            warnings.push(
-                "secretbox is new to this cluster: set secrets-encryption-provider: secretbox on every server before it starts"
-                    .to_owned(),
-            );
+        let mut keys = KeysReport::of(&known, &change.config);
+        if !(all || compact) {
+            // The old revisions of the record keep them.
+            keys.dropped.clear();
         }
         let proof = Proof { tokens, config: change.bytes.clone(), state: change.state, all };
         Ok(Prepared {
             rules,
             besides: Besides { values, compact },
             proof: Some(proof),
+            keys,
             config: change.bytes,
             record: Some(record),
             unopened: if compact { Vec::new() } else { cluster.unread() },
@@ -221,12 +228,18 @@ impl Task {
             rules,
             besides: Besides { values: Vec::new(), compact },
             proof: None,
+            keys: KeysReport::of(&read, &changed),
             config: Zeroizing::new(changed.to_yaml().as_bytes().to_vec()),
             record: None,
             unopened: Vec::new(),
             warnings: Vec::new(),
         })
     }
+}
+
+/// The provider that writes, or would once encryption is enabled.
+fn provider(config: &EncryptionConfiguration) -> Option<String> {
+    config.keys().next().map(|key| key.provider().to_string())
 }
 
 /// What a verb makes of a configuration of a cluster without a record.

@@ -150,7 +150,11 @@ impl Cluster {
             let passphrase = self.passphrase();
             let plain = bootstrap::open(value, &passphrase).unwrap();
             let mut files: Files = serde_json::from_slice(&plain).unwrap();
+            let before = files.clone();
             change(newer, &mut files);
+            if files == before {
+                return value.to_vec();
+            }
             let plain = serde_json::to_string(&files).unwrap() + "\n";
             bootstrap::seal(plain.as_bytes(), &passphrase).unwrap()
         })

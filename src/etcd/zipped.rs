@@ -107,6 +107,14 @@ mod tests {
     fn damage_and_company_are_refused() {
         let refused = |bytes: &[u8]| matches!(unpacked(bytes), Err(ZipError::Archive(Error::Zip { .. })));
         assert!(refused(&archive(&[("a", b"x"), ("b", b"y")])));
+        // Another method of compression, in both headers: the user's archive
+        // is what is wrong, not the disk.
+        let mut other = archive(&[("a", b"x")]);
+        let central = other.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap();
+        for at in [8, central + 10] {
+            other[at..at + 2].copy_from_slice(&98u16.to_le_bytes());
+        }
+        assert!(refused(&other));
         let good = archive(&[("a", &b"snapshot".repeat(10_000))]);
         for at in (4..good.len()).step_by(7) {
             let mut bad = good.clone();

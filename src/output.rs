@@ -5,7 +5,7 @@
 //! renamed; the directory is made durable after that. What is dropped before
 //! leaves nothing. Tests put a failing [`Disk`] in the real one's place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl Error {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Io { .. } => "nothing was left behind; see to the cause and run it again",
-            Self::Exists { .. } => "give another name, or --force to replace it",
+            Self::Exists { .. } => "give another name, or --overwrite to replace it",
             Self::SameFile { .. } => "the input is never written to: give another name",
             Self::NoName { .. } => "give the path of a file as --output",
             Self::NotAFile { .. } => "give the name of a file, or a name that is not taken",
@@ -202,7 +202,8 @@ pub struct Output<'d> {
 }
 
 impl<'d> Output<'d> {
-    /// Looks whether `path` may be written, given the open inputs, and begins
+    /// Looks whether `path` may be written, given what the inputs are (not
+    /// opened: a pipe would wait for ever), and begins
     /// a temporary file beside it.
     ///
     /// # Errors
@@ -212,7 +213,7 @@ impl<'d> Output<'d> {
     pub fn begin(
         disk: &'d dyn Disk,
         path: &Path,
-        inputs: &[&File],
+        inputs: &[Metadata],
         need: u64,
         replace: bool,
     ) -> Result<Self, Error> {
@@ -343,7 +344,7 @@ impl Drop for Output<'_> {
 }
 
 /// Whether `path` may be written; returns the directory it lies in.
-fn allowed(path: &Path, inputs: &[&File], replace: bool) -> Result<PathBuf, Error> {
+fn allowed(path: &Path, inputs: &[Metadata], replace: bool) -> Result<PathBuf, Error> {
     let no_name = || Error::NoName { path: path.to_owned() };
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     if path.file_name().is_none() || bytes.ends_with(b"/") || bytes == b"-" {
@@ -359,12 +360,7 @@ fn allowed(path: &Path, inputs: &[&File], replace: bool) -> Result<PathBuf, Erro
         Err(source) => Err(Error::Io { path: path.to_owned(), step: "looking at it", source }),
         Ok(link) => {
             for input in inputs {
-                let of_input = input.metadata().map_err(|source| Error::Io {
-                    path: path.to_owned(),
-                    step: "looking at the input",
-                    source,
-                })?;
-                let same = |m: &std::fs::Metadata| m.dev() == of_input.dev() && m.ino() == of_input.ino();
+                let same = |m: &Metadata| m.dev() == input.dev() && m.ino() == input.ino();
                 if same(&link) || std::fs::metadata(path).is_ok_and(|target| same(&target)) {
                     return Err(Error::SameFile { path: path.to_owned() });
                 }
@@ -387,7 +383,7 @@ mod tests {
     fn begin<'a>(dir: &Path, name: &str, replace: bool) -> Result<Output<'a>, Error> {
         let input = dir.join("input");
         std::fs::write(&input, b"input").unwrap();
-        Output::begin(&SystemDisk, &dir.join(name), &[&File::open(input).unwrap()], 10, replace)
+        Output::begin(&SystemDisk, &dir.join(name), &[std::fs::metadata(input).unwrap()], 10, replace)
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -453,8 +449,8 @@ mod tests {
     fn too_little_space_is_told_before_anything_is_written() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("input"), b"").unwrap();
-        let input = File::open(dir.path().join("input")).unwrap();
-        let refused = Output::begin(&SystemDisk, &dir.path().join("out"), &[&input], u64::MAX, false);
+        let input = std::fs::metadata(dir.path().join("input")).unwrap();
+        let refused = Output::begin(&SystemDisk, &dir.path().join("out"), &[input], u64::MAX, false);
         assert!(matches!(refused, Err(Error::NoSpace { .. })));
         assert_eq!(names(dir.path()), ["input"]);
     }

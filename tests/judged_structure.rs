@@ -7,6 +7,7 @@ use etcd_rekey::kube::Provider;
 use serde_json::Value;
 use std::path::Path;
 use support::builder::{Builder, key, object, seal, with_trailer};
+use support::clusters::{Cluster, FIXTURES};
 use support::judge::{check, judge};
 use support::program::{Bench, run, text};
 use support::{KUBE_FIXTURES, blocks, config, fixture};
@@ -26,6 +27,20 @@ fn bbolt_goes_on_working_on_every_rekeyed_fixture() {
         let old = fixture(name, "encryption-config.yaml");
         bench.reencrypt(&fixture(name, "snapshot.db"), &new, Some(&old), &[]).expect(0);
         lives_on(name, &bench.path("out.db"));
+    }
+}
+
+#[test]
+fn bbolt_goes_on_working_on_every_rekeyed_k3s_cluster() {
+    for name in FIXTURES {
+        // Whole and compacted; where encryption is off, made plaintext.
+        let verb = if name.starts_with("k3s-disabled") { "disable" } else { "rotate-keys" };
+        for more in [&["-f"][..], &["-f", "--compact"]] {
+            let bench = Bench::new();
+            let out = bench.path("out.db");
+            Cluster::of(name).run(verb, &out, more).expect(0);
+            lives_on(name, &out);
+        }
     }
 }
 

@@ -110,7 +110,7 @@ fn task(verb: Verb) -> Task {
         request: Request { verb, force: false, provider: None, now: jiff::Timestamp::now() },
         config: Some(("old.yaml".into(), parse("old", 1))),
         read: Vec::new(),
-        tokens: Vec::new(),
+        tokens: Ok(Vec::new()),
         record_expected: false,
         etcd_prefix: "/registry".to_owned(),
     }

@@ -51,3 +51,35 @@ fn an_aligned_cbc_plaintext_has_a_whole_block_of_padding() {
     cipher.open(payload, &mut out).unwrap();
     assert_eq!(out, bytes(&vectors["aescbc_aligned_len32_plain_hex"]));
 }
+
+#[test]
+fn the_known_record_of_k3s_opens_and_is_written_alike() {
+    use etcd_rekey::k3s::record::Record;
+    use etcd_rekey::k3s::{Stage, State, Token, bootstrap, stage};
+    let vectors: Value = serde_json::from_str(include_str!("vectors/k3s-bootstrap.json")).unwrap();
+    let text = |name: &str| vectors[name].as_str().unwrap();
+    let token = |text: &str| Token::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    for form in [text("token"), text("passphrase")] {
+        let token = token(form);
+        assert_eq!(token.passphrases().next(), Some(text("passphrase")));
+        assert_eq!(token.record_key(), text("etcd_key").as_bytes());
+    }
+    assert_eq!(etcd_rekey::k3s::token::record_key(""), text("empty_key").as_bytes());
+    assert!(text("etcd_key").ends_with(text("token_hash_annotation")));
+
+    let plain = bootstrap::open(text("etcd_value").as_bytes(), text("passphrase")).unwrap();
+    assert_eq!(plain.as_slice(), text("plaintext").as_bytes());
+    assert!(bootstrap::open(text("etcd_value").as_bytes(), text("token")).is_none());
+
+    let record = Record::parse(&plain).unwrap();
+    let config = record.config().unwrap();
+    assert_eq!(config.as_slice(), text("encryption_config").as_bytes());
+    assert_eq!(stage::config_hash(&config), text("encryption_config_sha256"));
+    assert_eq!(record.state().unwrap().to_string(), text("encryption_hash_file"));
+    assert_eq!(State::of(Stage::Start, &config), record.state().unwrap());
+    // Parsed and written again, configuration and record are K3s's own bytes.
+    let parsed = etcd_rekey::kube::EncryptionConfiguration::parse(text("encryption_config")).unwrap();
+    assert_eq!(parsed.to_json().as_bytes(), config.as_slice());
+    let again = record.with(&config, &record.state().unwrap(), record.newest().unwrap());
+    assert_eq!(again.as_slice(), text("plaintext").as_bytes());
+}

@@ -106,7 +106,7 @@ pub struct Keys {
     /// EncryptionConfiguration with further keys for reading; may be given several times
     #[arg(long, value_name = "FILE")]
     pub decryption_config: Vec<PathBuf>,
-    /// K3s, RKE2: file with the server token, - for standard input; further ones open what earlier tokens sealed. Else `K3S_TOKEN`, `K3S_TOKEN_FILE`, `RKE2_TOKEN` or `RKE2_TOKEN_FILE`
+    /// K3s, RKE2: file with the server token, - for standard input; further ones open what earlier tokens sealed. Else `K3S_TOKEN_FILE`, `K3S_TOKEN`, `RKE2_TOKEN_FILE` or `RKE2_TOKEN`
     #[arg(long, value_name = "FILE")]
     pub token_file: Vec<PathBuf>,
     /// Prefix of Kubernetes' keys, as kube-apiserver's --etcd-prefix
@@ -148,9 +148,12 @@ pub struct Rewrite {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub keys: Keys,
-    /// Replace outputs that exist; for a K3s snapshot also: go on whatever its stage
+    /// K3s, RKE2: go on whatever the stage; outputs that exist stay. With --encryption-config, where there is no stage, the same as --overwrite
     #[arg(short, long)]
     pub force: bool,
+    /// Replace outputs that exist
+    #[arg(long)]
+    pub overwrite: bool,
     /// Say what would be done, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -169,6 +172,15 @@ pub struct Rewrite {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub common: Common,
+}
+
+impl Rewrite {
+    /// Whether outputs that exist are replaced. Who goes on whatever a
+    /// cluster's stage has not said so; without a stage nothing else is meant.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.overwrite || (self.force && self.encryption_config.is_some())
+    }
 }
 
 /// `reencrypt`.

@@ -58,6 +58,7 @@ impl From<&rekey::Error> for Exit {
             Error::Random(_) | Error::Threads(_) | Error::K3s(crate::k3s::Error::Random(_)) => Self::Unexpected,
             Error::Config { .. }
             | Error::Unreadable { .. }
+            | Error::NotForCluster { .. }
             | Error::WouldBePlaintext { .. }
             | Error::KmsWriter { .. }
             | Error::NothingUnderPrefix { .. }
@@ -67,6 +68,8 @@ impl From<&rekey::Error> for Exit {
             | Error::ConfigBesideRecord
             | Error::NothingToWrite { .. }
             | Error::NoWriteConfig { .. }
+            | Error::NamedAsArchive { .. }
+            | Error::NoSnapshot { .. }
             | Error::Output(
                 output::Error::Exists { .. }
                 | output::Error::SameFile { .. }

@@ -54,35 +54,63 @@ pub fn configs(paths: &[PathBuf]) -> Result<Vec<EncryptionConfiguration>, Error>
     paths.iter().map(|path| config(path)).collect()
 }
 
+/// Server tokens, and where they came from.
+pub struct Tokens {
+    /// The tokens; of variables that cannot be used, why. Only a snapshot
+    /// with a record asks.
+    pub tokens: Result<Vec<Token>, k3s::Error>,
+    /// The files they were read from.
+    pub files: Vec<PathBuf>,
+}
+
 /// The server tokens: of the files given, else of the variables K3s and RKE2
-/// read.
+/// read, where a file goes before a text as it does for them.
 ///
 /// # Errors
-/// [`Error::Open`]; a text that is no token.
-pub fn tokens(files: &[PathBuf]) -> Result<Vec<Token>, Error> {
-    let parse = |text: &str| Token::parse(text).map_err(|error| Error::from(k3s::Error::from(error)));
-    let read = |path: &Path| {
+/// Of the files given: [`Error::Open`]; a text that is no token.
+pub fn tokens(files: &[PathBuf]) -> Result<Tokens, Error> {
+    let read = |path: &PathBuf| {
         let text = if path == Path::new("-") {
             secret_text(Path::new("standard input"), std::io::stdin().lock())?
         } else {
             secret_file(path)?
         };
-        parse(&text)
+        Token::parse(&text).map_err(|error| Error::from(k3s::Error::from(error)))
     };
-    if !files.is_empty() {
-        return files.iter().map(|path| read(path)).collect();
+    if files.is_empty() {
+        return Ok(tokens_of_variables());
     }
-    for (variable, file_variable) in [("K3S_TOKEN", "K3S_TOKEN_FILE"), ("RKE2_TOKEN", "RKE2_TOKEN_FILE")] {
-        if let Ok(text) = std::env::var(variable).map(Zeroizing::new)
-            && !text.is_empty()
-        {
-            return Ok(vec![parse(&text)?]);
+    let tokens = Ok(files.iter().map(read).collect::<Result<_, _>>()?);
+    Ok(Tokens { tokens, files: files.iter().filter(|path| *path != Path::new("-")).cloned().collect() })
+}
+
+/// A variable may name what is not there, and be meant for something else.
+fn tokens_of_variables() -> Tokens {
+    for program in ["K3S", "RKE2"] {
+        let variable = format!("{program}_TOKEN_FILE");
+        if let Some(path) = std::env::var_os(&variable).filter(|path| !path.is_empty()) {
+            let path = PathBuf::from(path);
+            let text = secret_file(&path).map_err(|error| error.to_string());
+            return Tokens { tokens: token_of(&variable, text), files: vec![path] };
         }
-        if let Some(path) = std::env::var_os(file_variable).filter(|path| !path.is_empty()) {
-            return Ok(vec![read(Path::new(&path))?]);
+        let variable = format!("{program}_TOKEN");
+        match std::env::var(&variable).map(Zeroizing::new) {
+            Ok(text) if !text.is_empty() => {
+                return Tokens { tokens: token_of(&variable, Ok(text)), files: Vec::new() };
+            }
+            Err(std::env::VarError::NotUnicode(_)) => {
+                let why = Err("it is not UTF-8".to_owned());
+                return Tokens { tokens: token_of(&variable, why), files: Vec::new() };
+            }
+            _ => {}
         }
     }
-    Ok(Vec::new())
+    Tokens { tokens: Ok(Vec::new()), files: Vec::new() }
+}
+
+fn token_of(variable: &str, text: Result<Zeroizing<String>, String>) -> Result<Vec<Token>, k3s::Error> {
+    let token = text.and_then(|text| Token::parse(&text).map_err(|error| error.to_string()));
+    token.map(|token| vec![token]).map_err(|why| k3s::Error::Variable { variable: variable.to_owned(), why })
 }
 
 /// What opens the values of a snapshot, for reading alone: the configurations
@@ -92,6 +120,8 @@ pub struct Reading {
     pub rules: Rules,
     /// The cluster, where a token opened its record.
     pub cluster: Option<Cluster>,
+    /// The etcd keys of records, opened or not.
+    pub records: Vec<String>,
 }
 
 /// Gathers what opens the values of a snapshot.
@@ -106,11 +136,13 @@ pub fn reading(
 ) -> Result<Reading, Error> {
     let files = config_file.into_iter().chain(keys.decryption_config.iter().map(AsRef::as_ref));
     let mut read = files.map(config).collect::<Result<Vec<_>, _>>()?;
-    let tokens = tokens(&keys.token_file)?;
+    let tokens = tokens(&keys.token_file)?.tokens;
+    let gathering = task::gather(file, source, &keys.etcd_prefix)?;
+    let records = gathering.records(false);
     let mut cluster = None;
-    if !tokens.is_empty() {
-        let gathering = task::gather(file, source, &keys.etcd_prefix)?;
-        if gathering.holds_record() || !keys.token_file.is_empty() {
+    if gathering.holds_record() || !keys.token_file.is_empty() {
+        let tokens = tokens?;
+        if !tokens.is_empty() {
             let opened = gathering.open(&tokens)?;
             read.extend(opened.configs());
             cluster = Some(opened);
@@ -118,7 +150,7 @@ pub fn reading(
     }
     let rules = Rules::reading(&read, &keys.etcd_prefix)
         .map_err(|source| Error::Config { file: config_file.unwrap_or(Path::new("-")).to_owned(), source })?;
-    Ok(Reading { rules, cluster })
+    Ok(Reading { rules, cluster, records })
 }
 
 /// Opens a snapshot to be read. A zip archive is unpacked where temporary

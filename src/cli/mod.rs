@@ -8,6 +8,7 @@ mod inputs;
 mod list;
 mod next_steps;
 mod progress;
+mod record_status;
 mod rewrite;
 mod signals;
 mod status;

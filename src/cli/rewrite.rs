@@ -10,6 +10,7 @@ use crate::kube::Provider;
 use crate::output::{Output, SystemDisk};
 use crate::rekey::{Error, Options, Report, Task, reencrypt as rekey, task};
 use jiff::Timestamp;
+use serde::Serialize;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -39,34 +40,57 @@ pub fn step(verb: Verb, args: &Step) -> Exit {
     match (&args.snapshot, &args.output) {
         (Some(snapshot), Some(output)) => How::of(verb).run(snapshot, output, &args.rewrite),
         _ => match configuration(verb, &args.rewrite) {
-            Ok(text) => write_out::text(&text),
+            Ok(done) if args.rewrite.common.write_out == WriteOut::Json => write_out::json(&done),
+            Ok(done) => write_out::text(&done.text()),
             Err(error) => write_out::error(&error, args.rewrite.common.write_out),
         },
     }
 }
 
+/// A step taken in a configuration file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configured {
+    verb: &'static str,
+    config: String,
+    dry_run: bool,
+    #[serde(skip)]
+    next: &'static str,
+}
+
+impl Configured {
+    fn text(&self) -> String {
+        let did = if self.dry_run { "would write" } else { "wrote" };
+        format!("{did} {}: {}\n", self.config, self.next)
+    }
+}
+
 /// Takes a step in a configuration file.
-fn configuration(verb: Verb, args: &Rewrite) -> Result<String, Error> {
-    let path = args.encryption_config.as_ref().ok_or(Error::NoConfig)?;
+fn configuration(verb: Verb, args: &Rewrite) -> Result<Configured, Error> {
+    let Some(path) = &args.encryption_config else {
+        // A token is for a snapshot: that is what is missing.
+        let token = !args.keys.token_file.is_empty();
+        return Err(if token { Error::NoSnapshot { verb: verb.name() } } else { Error::NoConfig });
+    };
     let to = args.write_config.as_ref().ok_or(Error::NoWriteConfig { verb: verb.name() })?;
     let changed = task::changed(&inputs::config(path)?, &How::of(verb).request(args))?;
     let text = Zeroizing::new(changed.to_yaml().as_bytes().to_vec());
     if !args.dry_run {
-        let source = std::fs::File::open(path).map_err(|source| Error::Open { file: path.clone(), source })?;
+        let source = std::fs::metadata(path).map_err(|source| Error::Open { file: path.clone(), source })?;
         let need = u64::try_from(text.len()).unwrap_or(0);
-        let mut output = Output::begin(&SystemDisk, to, &[&source], need, args.force)?;
+        let mut output = Output::begin(&SystemDisk, to, &[source], need, args.replaces())?;
         output.write_all_at(&text, 0)?;
         output.publish()?;
     }
-    let (did, to) = (if args.dry_run { "would write" } else { "wrote" }, to.display());
-    Ok(match verb {
-        Verb::Prepare => format!(
-            "{did} {to}: with a new key behind the one that writes\nNext: put it in place on every control plane and restart each kube-apiserver; then `etcd-rekey rotate`\n"
-        ),
-        _ => format!(
-            "{did} {to}: the new key writes now, the old one still reads\nNext: put it in place on every control plane and restart each kube-apiserver; then take a snapshot and `etcd-rekey reencrypt` it\n"
-        ),
-    })
+    let next = match verb {
+        Verb::Prepare => {
+            "with a new key behind the one that writes\nNext: put it in place on every control plane and restart each kube-apiserver; then `etcd-rekey rotate`"
+        }
+        _ => {
+            "the new key writes now, the old one still reads\nNext: put it in place on every control plane and restart each kube-apiserver; then take a snapshot and `etcd-rekey reencrypt` it"
+        }
+    };
+    Ok(Configured { verb: verb.name(), config: to.display().to_string(), dry_run: args.dry_run, next })
 }
 
 /// How a verb is to be done.
@@ -102,6 +126,10 @@ impl How {
     }
 
     fn rekey(&self, snapshot: &Path, output: &Path, args: &Rewrite) -> Result<Report, Error> {
+        // K3s goes by the name alone.
+        if output.extension().is_some_and(|extension| extension == "zip") {
+            return Err(Error::NamedAsArchive { file: output.to_owned() });
+        }
         let config = args.encryption_config.as_ref();
         let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?))).transpose()?;
         // Without a record the new configuration has to go somewhere.
@@ -112,19 +140,21 @@ impl How {
         let only_secrets = config.as_ref().is_none_or(|(_, config)| {
             crate::kube::Precedence::of(config).is_ok_and(|precedence| precedence.only_secrets())
         });
+        let inputs::Tokens { tokens, files } = inputs::tokens(&args.keys.token_file)?;
         let task = Task {
             request: self.request(args),
             config,
             read: inputs::configs(&args.keys.decryption_config)?,
-            tokens: inputs::tokens(&args.keys.token_file)?,
+            tokens,
             record_expected: !args.keys.token_file.is_empty(),
             etcd_prefix: args.keys.etcd_prefix.clone(),
         };
         let read = args.encryption_config.iter().chain(&args.keys.decryption_config);
-        let token_files = args.keys.token_file.iter().filter(|path| *path != Path::new("-"));
+        // A variable may name a file that nobody can look at.
+        let token_files = files.iter().filter(|path| path.exists());
         let options = Options {
             output: output.to_owned(),
-            force: args.force,
+            force: args.replaces(),
             skip_hash_check: args.common.skip_hash_check,
             allow_plaintext: self.allow_plaintext,
             keep_unreadable: args.keep_unreadable,

@@ -1,6 +1,7 @@
 //! `status`.
 
 use super::args::{self, WriteOut};
+use super::record_status::RecordStatus;
 use super::{Exit, inputs, write_out};
 use crate::etcd::Hashes;
 use crate::k3s::status::Status;
@@ -25,24 +26,23 @@ fn status(args: &args::Status) -> Result<Exit, Error> {
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let reading = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?;
-    let k3s = match &reading.cluster {
-        Some(cluster) => Some(cluster.status(&server_configs(&args.server_config)?)?),
-        None => None,
-    };
+    let files = server_configs(&args.server_config)?;
+    let (k3s, record) = RecordStatus::of(&reading, &files);
     let inventory = Inventory::take(&file, &source, &reading.rules)?;
     let residue = residue::scan(&source.db, &source.survey.used);
     let hashes = source.hashes().map_err(|e| file.error(e))?;
     let trailer = if file.snapshot()?.trailer.is_some() { "ok" } else { "missing" };
     if args.common.write_out == WriteOut::Json {
-        let ours = as_json(&source, &inventory, residue, hashes, trailer);
+        let mut ours = as_json(&source, &inventory, residue, hashes, trailer);
+        if !record.is_empty() {
+            ours["snapshot"]["record"] = json!(record);
+        }
         return Ok(write_out::json(&Both { k3s: k3s.as_ref(), ours: &ours }));
     }
     let boxed = args.common.write_out == WriteOut::Table;
     let mut text = k3s.as_ref().map(Status::text).unwrap_or_default();
     text += &as_text(&source, &inventory, residue, hashes, trailer, boxed);
-    if k3s.is_some_and(|k3s| k3s.enable.is_some() && !k3s.hash_match) {
-        text += "servers disagree on the configuration: a restore of a rekeyed snapshot makes them agree;\n  delete the Node of a server that is gone (kubectl delete node NAME)\n";
-    }
+    text += &record.text(!files.is_empty());
     Ok(write_out::text(&text))
 }
 

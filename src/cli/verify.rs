@@ -3,8 +3,9 @@
 use super::args::{Verify, WriteOut};
 use super::progress::Shown;
 use super::{Exit, inputs, write_out};
+use crate::rekey::Error;
+use crate::rekey::proof::{self, Given};
 use crate::rekey::verify::{Allowed, Verified, verify};
-use crate::rekey::{Error, task};
 use serde_json::json;
 
 /// Runs the command.
@@ -51,12 +52,16 @@ fn prove(args: &Verify) -> Result<Verified, Error> {
     let source = inputs::explained(&input, input.read(false))?;
     let written = inputs::explained(&output, output.read(true))?;
     let read = inputs::configs(&args.keys.decryption_config)?;
-    let prefix = &args.keys.etcd_prefix;
-    let tokens = inputs::tokens(&args.keys.token_file)?;
     let config = args.encryption_config.as_ref();
     let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?)));
-    let (rules, proof) =
-        task::proof((&input, &source), (&output, &written), config.transpose()?, read, tokens, prefix)?;
+    let given = Given {
+        config: config.transpose()?,
+        read,
+        tokens: inputs::tokens(&args.keys.token_file)?.tokens,
+        etcd_prefix: args.keys.etcd_prefix.clone(),
+        compacted: args.compact,
+    };
+    let (rules, proof) = proof::of((&input, &source), (&output, &written), given)?;
     let allowed = Allowed {
         unreadable: args.keep_unreadable,
         plaintext: args.allow_plaintext,

@@ -100,7 +100,9 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
             }
         });
         match error {
-            Error::Unreadable { values, .. } => object["unreadable"] = json!(values),
+            Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
+                object["unreadable"] = json!(values)
+            }
             Error::Verification { differences } => object["differences"] = json!(differences),
             _ => {}
         }
@@ -111,7 +113,7 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
     }
     let mut err = std::io::stderr().lock();
     let details = match error {
-        Error::Unreadable { values, .. } => unreadable(values),
+        Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => unreadable(values),
         Error::Verification { differences } => differences.iter().map(|d| format!("{d}\n")).collect(),
         _ => String::new(),
     };

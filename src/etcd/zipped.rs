@@ -39,7 +39,10 @@ pub fn is_zip(file: &mut File) -> io::Result<bool> {
 pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
     let broken = |what: &str| Error::Zip { why: what.to_owned() };
     let damaged = |error: zip::result::ZipError| match error {
-        zip::result::ZipError::Io(source) => ZipError::Io(source),
+        // An unknown method of compression comes as an error of the system.
+        zip::result::ZipError::Io(source) if source.kind() != io::ErrorKind::Unsupported => {
+            ZipError::Io(source)
+        }
         other => ZipError::Archive(Error::Zip { why: super::escape(other.to_string().as_bytes()) }),
     };
     let mut archive = zip::ZipArchive::new(file.try_clone()?).map_err(damaged)?;
@@ -55,9 +58,10 @@ pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
     // One byte more than it says is enough to know that it lies.
     let copied = io::copy(&mut entry.by_ref().take(size.saturating_add(1)), &mut out).map_err(|error| {
         match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-                ZipError::Archive(broken("it is damaged"))
-            }
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::UnexpectedEof => ZipError::Archive(broken("it is damaged")),
             _ => ZipError::Io(error),
         }
     })?;
@@ -103,6 +107,14 @@ mod tests {
     fn damage_and_company_are_refused() {
         let refused = |bytes: &[u8]| matches!(unpacked(bytes), Err(ZipError::Archive(Error::Zip { .. })));
         assert!(refused(&archive(&[("a", b"x"), ("b", b"y")])));
+        // Another method of compression, in both headers: the user's archive
+        // is what is wrong, not the disk.
+        let mut other = archive(&[("a", b"x")]);
+        let central = other.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap();
+        for at in [8, central + 10] {
+            other[at..at + 2].copy_from_slice(&98u16.to_le_bytes());
+        }
+        assert!(refused(&other));
         let good = archive(&[("a", &b"snapshot".repeat(10_000))]);
         for at in (4..good.len()).step_by(7) {
             let mut bad = good.clone();

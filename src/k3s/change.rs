@@ -125,15 +125,21 @@ impl Cluster {
         let config = match (&current.config, verb) {
             (Some(config), _) => config.clone(),
             (None, Verb::Enable) => EncryptionConfiguration::identity_only(),
-            (None, _) => return Err(RotationError::Disabled.into()),
+            (None, _) => return Err(Error::Disabled { stage: self.stage_name(&current) }),
         };
         if writes_with(&config) == Some(Provider::Secretbox)
             && matches!(verb, Verb::Prepare | Verb::Rotate | Verb::Reencrypt { .. })
         {
-            return Err(Error::Secretbox { verb: verb.name() });
+            return Err(Error::Secretbox { verb: verb.name(), stage: self.stage_name(&current) });
         }
-        let name = |provider| key_name(&config, provider, request.now, current.config.is_none());
-        let config = verb.applied(&config, &mut NewKeys::named(&name), request.provider)?;
+        let name = |provider| key_name(&config, provider, request.now);
+        let config = verb.applied(&config, &mut NewKeys::named(&name), request.provider);
+        let config = config.map_err(|error| match error {
+            RotationError::Disabled => Error::Disabled { stage: self.stage_name(&current) },
+            RotationError::NoSecondKey => Error::NoSecondKey { stage: self.stage_name(&current) },
+            other => other.into(),
+        })?;
+        let config = config.with_identity();
         let bytes = Zeroizing::new(config.to_json().as_bytes().to_vec());
         let stage = match verb {
             Verb::Prepare => Stage::Prepare,
@@ -151,18 +157,18 @@ impl Cluster {
     fn allows(&self, verb: Verb, current: &Current) -> Result<(), Error> {
         let needs_key = matches!(verb, Verb::Prepare | Verb::Rotate | Verb::RotateKeys);
         if needs_key && current.enabled() != Some(true) {
-            return Err(RotationError::Disabled.into());
+            return Err(Error::Disabled { stage: self.stage_name(current) });
         }
         let node = self.answering(current);
         let place = node.map_or_else(
             || "the snapshot's record".to_owned(),
             |node| format!("node {}", crate::etcd::escape(node.name.as_bytes())),
         );
-        let said = node.and_then(super::node::Node::state).or_else(|| current.state.clone());
-        let Some(said) = said else { return Ok(()) };
+        let Some(said) = self.stage(current) else { return Ok(()) };
         let stage = crate::etcd::escape(said.stage.as_bytes());
         let Some((allowed, named)) = verb.follows() else {
-            let under_way = matches!(said.known(), Some(Stage::Prepare | Stage::Rotate));
+            let under_way =
+                matches!(said.known(), Some(Stage::Prepare | Stage::Rotate | Stage::ReencryptActive));
             return if under_way { Err(Error::UnderWay { verb: verb.name(), stage }) } else { Ok(()) };
         };
         if let Some(mismatch) = self.mismatch() {
@@ -175,6 +181,11 @@ impl Cluster {
             return Err(Error::InvalidHash { hash: crate::etcd::escape(said.hash.as_bytes()), place, stage });
         }
         Ok(())
+    }
+
+    /// The stage as it is told in a refusal.
+    fn stage_name(&self, current: &Current) -> String {
+        self.stage(current).map_or_else(|| "none".to_owned(), |said| crate::etcd::escape(said.stage.as_bytes()))
     }
 
     /// The new values of the record, by the number of their entries: of all
@@ -203,13 +214,11 @@ fn writes_with(config: &EncryptionConfiguration) -> Option<Provider> {
     config.keys().next().map(|key| key.provider())
 }
 
-/// A key's name as K3s makes it: the provider's, and from the second one on
-/// the time. Where that is taken, the next second.
-fn key_name(config: &EncryptionConfiguration, provider: Provider, now: Timestamp, first: bool) -> String {
+/// A key's name as K3s makes it: the provider's and the time; where that is
+/// taken, the next second. The name without a time, which K3s gives a first
+/// key, may stand on values that are carried over.
+fn key_name(config: &EncryptionConfiguration, provider: Provider, now: Timestamp) -> String {
     let plain = format!("{provider}key");
-    if first || config.keys().next().is_none() {
-        return plain;
-    }
     let taken = |name: &String| config.keys().any(|key| key.name() == name);
     let names = (0..).map(|seconds| {
         let at = Timestamp::from_second(now.as_second() + seconds).unwrap_or(now);

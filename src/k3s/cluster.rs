@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::node::{Node, Program};
 use super::record::Record;
-use super::stage::State;
+use super::stage::{Stage, State};
 use super::token::{Token, record_key};
 use super::{RECORD, bootstrap};
 use crate::etcd::{Record as Entry, escape};
@@ -37,6 +37,8 @@ pub struct Cluster {
     pub revisions: Vec<Revision>,
     /// Keys of records whose old revisions no token opens.
     pub unopened: Vec<String>,
+    /// Old revisions that are damaged, by the record's key and their number.
+    pub damaged: Vec<(String, String)>,
     /// The servers of the control plane, by name.
     pub nodes: Vec<Node>,
     /// Which program runs it.
@@ -83,32 +85,40 @@ impl<'a> Gathering<'a> {
         !self.records.is_empty()
     }
 
-    /// Opens the record with the first token; further tokens open what
-    /// earlier ones have sealed.
+    /// The etcd keys of records, of the current ones alone or of all.
+    #[must_use]
+    pub fn records(&self, live: bool) -> Vec<String> {
+        let keys = self.records.iter().filter(|(_, _, is_live)| *is_live || !live);
+        let keys: BTreeSet<&[u8]> = keys.map(|(_, entry, _)| entry.kv.key).collect();
+        keys.into_iter().map(escape).collect()
+    }
+
+    /// Opens the record with one of the tokens; the others open what earlier
+    /// ones have sealed.
     ///
     /// # Errors
     /// [`Error`].
     pub fn open(self, tokens: &[Token]) -> Result<Cluster, Error> {
-        let names = |live: bool| -> Vec<String> {
-            let keys = self.records.iter().filter(|(_, _, is_live)| *is_live || !live);
-            let keys: BTreeSet<&[u8]> = keys.map(|(_, entry, _)| entry.kv.key).collect();
-            keys.into_iter().map(escape).collect()
-        };
-        let held = names(true);
+        let held = self.records(true);
         if !self.holds_record() {
             return Err(Error::NoRecord);
         }
-        let Some(token) = tokens.first() else { return Err(Error::NoToken { held: names(false) }) };
+        if tokens.is_empty() {
+            return Err(Error::NoToken { held: self.records(false) });
+        }
         let current = match held.as_slice() {
-            [] => return Err(Error::Deleted { held: names(false) }),
+            [] => return Err(Error::Deleted { held: self.records(false) }),
             [key] => key.clone(),
             _ => return Err(Error::SeveralRecords { held }),
         };
-        if !token.passphrases().any(|passphrase| escape(&record_key(passphrase)) == current) {
-            return Err(Error::WrongToken { given: escape(&token.record_key()), held });
+        let mut passphrases = tokens.iter().flat_map(Token::passphrases);
+        if !passphrases.any(|passphrase| escape(&record_key(passphrase)) == current) {
+            let given = tokens.iter().map(|token| escape(&token.record_key())).collect();
+            return Err(Error::WrongToken { given, held });
         }
         let mut revisions = Vec::new();
         let mut unopened = BTreeSet::new();
+        let mut damaged = Vec::new();
         for (number, entry, live) in &self.records {
             let key = escape(entry.kv.key);
             if entry.kv.value.is_empty() {
@@ -122,11 +132,16 @@ impl<'a> Gathering<'a> {
                 unopened.insert(key);
                 continue;
             };
-            let damaged = || Error::Damaged { key, revision: entry.revision.revision.to_string() };
-            let plain = bootstrap::open(entry.kv.value, passphrase).ok_or_else(damaged.clone())?;
-            if Record::parse(&plain).is_none() {
-                return Err(damaged());
-            }
+            let plain = bootstrap::open(entry.kv.value, passphrase);
+            let Some(plain) = plain.filter(|plain| Record::parse(plain).is_some()) else {
+                let revision = entry.revision.revision.to_string();
+                if *live {
+                    return Err(Error::Damaged { key, revision });
+                }
+                // K3s looks at the current one alone.
+                damaged.push((key, revision));
+                continue;
+            };
             let passphrase = Zeroizing::new(passphrase.to_owned());
             revisions.push((*live, Revision { entry: *number, passphrase, plain }));
         }
@@ -139,6 +154,7 @@ impl<'a> Gathering<'a> {
             key: current,
             revisions: revisions.into_iter().map(|(_, revision)| revision).collect(),
             unopened: unopened.into_iter().collect(),
+            damaged,
             nodes,
             program: if rke2 { Program::Rke2 } else { Program::K3s },
         })
@@ -160,19 +176,48 @@ impl Cluster {
         let Some(bytes) = record.as_ref().and_then(Record::config) else {
             return Ok(Current { config: None, bytes: Zeroizing::default(), state: None });
         };
-        let config = parse(&bytes)?;
+        let config = rotated_by_k3s(&bytes)?;
         let state = record.as_ref().and_then(Record::state);
         let state = state.unwrap_or_else(|| State::of(super::Stage::Start, &bytes));
         Ok(Current { config: Some(config), bytes, state: Some(state) })
     }
 
+    /// The bytes of the configuration in the record.
+    #[must_use]
+    pub fn config_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.revisions.last().and_then(Revision::record)?.config()
+    }
+
     /// The configurations of all revisions: the keys of old revisions of
-    /// secrets are in old revisions of the record. One that does not parse
-    /// has none to give.
+    /// secrets are in old revisions of the record. K3s need not be able to
+    /// rotate them: their keys open values all the same.
     #[must_use]
     pub fn configs(&self) -> Vec<EncryptionConfiguration> {
         let records = self.revisions.iter().rev().filter_map(Revision::record);
         records.filter_map(|record| parse(&record.config()?).ok()).collect()
+    }
+
+    /// Refuses a record some of whose revisions do not open.
+    ///
+    /// # Errors
+    /// [`Error::Unopened`], [`Error::DamagedOld`].
+    pub fn complete(&self) -> Result<(), Error> {
+        if !self.unopened.is_empty() {
+            return Err(Error::Unopened { keys: self.unopened.clone() });
+        }
+        let damaged = |(key, revision): &(String, String)| format!("{key} at revision {revision}");
+        if self.damaged.is_empty() {
+            return Ok(());
+        }
+        Err(Error::DamagedOld { revisions: self.damaged.iter().map(damaged).collect() })
+    }
+
+    /// The keys of records with revisions that do not open.
+    #[must_use]
+    pub fn unread(&self) -> Vec<String> {
+        let damaged = self.damaged.iter().map(|(key, _)| key);
+        let all: BTreeSet<&String> = self.unopened.iter().chain(damaged).collect();
+        all.into_iter().cloned().collect()
     }
 
     /// The newest time any file of any revision bears.
@@ -181,44 +226,79 @@ impl Cluster {
         self.revisions.iter().filter_map(Revision::record).filter_map(|record| record.newest()).max()
     }
 
-    /// The server whose files the record holds: the first whose hash is the
-    /// record's. It may be a stage ahead, for `reencrypt_active` stands in the
-    /// Node alone. There is none when the record was changed offline: a
-    /// server's Node says so once it has started.
+    /// The server that says what the record says, or is a step ahead of it:
+    /// `reencrypt_active` stands in the Node alone. In all else the record
+    /// counts, for a server copies it over what its Node says when it starts.
     #[must_use]
     pub fn answering(&self, current: &Current) -> Option<&Node> {
         let state = current.state.as_ref()?;
         let says = |node: &&Node| node.annotation == state.to_string();
-        let same_hash = |node: &&Node| node.state().is_some_and(|said| said.hash == state.hash);
-        self.nodes.iter().find(says).or_else(|| self.nodes.iter().find(same_hash))
+        let ahead = |node: &&Node| {
+            let said = node.state().filter(|said| said.hash == state.hash);
+            said.is_some_and(|said| said.known() == Some(Stage::ReencryptActive))
+        };
+        self.nodes.iter().find(says).or_else(|| self.nodes.iter().find(ahead))
+    }
+
+    /// The stage, as the servers and the record have it between them.
+    #[must_use]
+    pub fn stage(&self, current: &Current) -> Option<State> {
+        self.answering(current).and_then(Node::state).or_else(|| current.state.clone())
+    }
+
+    /// The names of the servers that say other things than the first one.
+    #[must_use]
+    pub fn differing(&self) -> Vec<String> {
+        let differs =
+            |node: &&Node| self.nodes.first().is_some_and(|first| first.annotation != node.annotation);
+        self.nodes.iter().filter(differs).map(|node| escape(node.name.as_bytes())).collect()
     }
 
     /// The first two servers that say different things, in K3s's words.
     #[must_use]
     pub fn mismatch(&self) -> Option<String> {
-        let first = self.nodes.first()?;
-        let other = self.nodes.iter().find(|node| node.annotation != first.annotation)?;
-        let name = |node: &Node| escape(node.name.as_bytes());
-        Some(format!("hash does not match between {} and {}", name(first), name(other)))
+        let (first, differing) = (self.nodes.first()?, self.differing());
+        let first = escape(first.name.as_bytes());
+        differing.first().map(|other| format!("hash does not match between {first} and {other}"))
     }
 }
 
-/// Parses a configuration of the kind K3s writes and rotates.
 fn parse(bytes: &[u8]) -> Result<EncryptionConfiguration, Error> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let config = EncryptionConfiguration::parse(text).map_err(Error::Config)?;
+    EncryptionConfiguration::parse(std::str::from_utf8(bytes).unwrap_or_default()).map_err(Error::Config)
+}
+
+/// Parses a configuration of the kind K3s writes and rotates.
+fn rotated_by_k3s(bytes: &[u8]) -> Result<EncryptionConfiguration, Error> {
+    let config = parse(bytes)?;
     crate::kube::Precedence::of(&config).map_err(Error::Config)?;
     let [block] = config.blocks() else { return Err(Error::Blocks(config.blocks().len())) };
+    // K3s writes `secrets` whatever stood there: the rest could not be read any more.
+    let others = block.resources.iter().map(ToString::to_string).filter(|name| name != "secrets");
+    let others: Vec<_> = others.map(|name| escape(name.as_bytes())).collect();
+    if !others.is_empty() {
+        return Err(Error::Resources(others));
+    }
     if block.providers.len() > 3 {
         return Err(Error::Providers(block.providers.len()));
     }
-    let unsupported = block.providers.iter().find_map(|element| match element {
-        Element::Kms(plugin) => Some(format!("kms {}", escape(plugin.name.as_bytes()))),
-        Element::Keys(keys) => {
-            let gcm = keys.iter().any(|key| key.provider() == Provider::Aesgcm);
-            gcm.then(|| Provider::Aesgcm.to_string())
+    let mut seen = Vec::new();
+    for element in &block.providers {
+        match element {
+            Element::Kms(plugin) => {
+                return Err(Error::UnsupportedKeys(format!("kms {}", escape(plugin.name.as_bytes()))));
+            }
+            Element::Keys(keys) => {
+                let Some(provider) = keys.first().map(|key| key.provider()) else { continue };
+                if provider == Provider::Aesgcm {
+                    return Err(Error::UnsupportedKeys(provider.to_string()));
+                }
+                if seen.contains(&provider) {
+                    return Err(Error::Twice(provider));
+                }
+                seen.push(provider);
+            }
+            Element::Identity => {}
         }
-        Element::Identity => None,
-    });
-    unsupported.map_or(Ok(config), |what| Err(Error::UnsupportedKeys(what)))
+    }
+    Ok(config)
 }

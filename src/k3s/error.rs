@@ -2,8 +2,8 @@
 //! message holds a token or a key.
 
 use super::token::TokenError;
-use crate::kube::ConfigError;
 use crate::kube::rotation::RotationError;
+use crate::kube::{ConfigError, Provider};
 use thiserror::Error;
 
 /// Why a step is refused.
@@ -12,16 +12,19 @@ use thiserror::Error;
 pub enum Error {
     #[error("{0}")]
     Token(#[from] TokenError),
+    #[error("{variable}: {why}")]
+    Variable { variable: String, why: String },
     #[error(
         "the snapshot holds the record of a K3s or RKE2 cluster ({}), and no server token was given",
         list(held)
     )]
     NoToken { held: Vec<String> },
     #[error(
-        "bootstrap data already found and encrypted with different token: the token given names {given}, the snapshot holds {}",
+        "bootstrap data already found and encrypted with different token: the token given names {}, the snapshot holds {}",
+        list(given),
         list(held)
     )]
-    WrongToken { given: String, held: Vec<String> },
+    WrongToken { given: Vec<String>, held: Vec<String> },
     #[error("the snapshot holds no record of a K3s or RKE2 cluster, and a server token was given")]
     NoRecord,
     #[error(
@@ -37,12 +40,21 @@ pub enum Error {
     Damaged { key: String, revision: String },
     #[error("old revisions of records are sealed with another token: {}", list(keys))]
     Unopened { keys: Vec<String> },
+    #[error("old revisions of the record are damaged: {}", list(revisions))]
+    DamagedOld { revisions: Vec<String> },
     #[error("the record's encryption configuration: {0}")]
     Config(ConfigError),
     #[error(
         "the record's encryption configuration has {0} blocks of resources; K3s knows of one, and would drop the others"
     )]
     Blocks(usize),
+    #[error(
+        "the record's encryption configuration seals more than secrets ({}), which K3s would drop",
+        list(.0)
+    )]
+    Resources(Vec<String>),
+    #[error("the record's encryption configuration has {0} twice; K3s knows of one")]
+    Twice(Provider),
     #[error("more than 3 providers ({0}) found in secrets encryption")]
     Providers(usize),
     #[error("unsupported encryption keys found: {0}")]
@@ -53,8 +65,12 @@ pub enum Error {
     InvalidHash { hash: String, place: String, stage: String },
     #[error("{mismatch}; the stage is {stage}")]
     HashMismatch { mismatch: String, stage: String },
-    #[error("{verb} does not support secretbox key type, use rotate-keys instead")]
-    Secretbox { verb: &'static str },
+    #[error("{verb} does not support secretbox key type, use rotate-keys instead; the stage is {stage}")]
+    Secretbox { verb: &'static str, stage: String },
+    #[error("encryption is disabled (stage {stage}): the configuration writes nothing with a key")]
+    Disabled { stage: String },
+    #[error("the configuration has one key only, so there is none to rotate to; the stage is {stage}")]
+    NoSecondKey { stage: String },
     #[error("a rotation is under way (stage {stage}): {verb} would break it off")]
     UnderWay { verb: &'static str, stage: String },
     #[error("{0}")]
@@ -74,7 +90,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Token(_) => "token",
+            Self::Token(_) | Self::Variable { .. } => "token",
             Self::NoToken { .. } => "no-token",
             Self::WrongToken { .. } => "wrong-token",
             Self::NoRecord => "no-k3s-record",
@@ -83,16 +99,20 @@ impl Error {
             | Self::Locked { .. }
             | Self::Damaged { .. }
             | Self::Unopened { .. }
+            | Self::DamagedOld { .. }
             | Self::TooManyRevisions => "k3s-record",
-            Self::Config(_) | Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => {
-                "configuration"
-            }
+            Self::Config(_)
+            | Self::Blocks(_)
+            | Self::Resources(_)
+            | Self::Twice(_)
+            | Self::Providers(_)
+            | Self::UnsupportedKeys(_) => "configuration",
             Self::IncorrectStage { .. }
             | Self::InvalidHash { .. }
             | Self::HashMismatch { .. }
             | Self::Secretbox { .. }
             | Self::UnderWay { .. } => "stage",
-            Self::Rotation(_) => "rotation",
+            Self::Disabled { .. } | Self::NoSecondKey { .. } | Self::Rotation(_) => "rotation",
             Self::Random(_) => "unexpected",
         }
     }
@@ -101,11 +121,12 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::Variable { .. } => "set it right, or give the token as --token-file FILE",
             Self::Token(_) => {
                 "give the file server/token of a server, or the password the servers were started with"
             }
             Self::NoToken { .. } => {
-                "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN or RKE2_TOKEN"
+                "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN_FILE, K3S_TOKEN, RKE2_TOKEN_FILE or RKE2_TOKEN"
             }
             Self::WrongToken { .. } => {
                 "give the token the servers ran with when the snapshot was taken; for one taken before `token rotate`, that is the old one"
@@ -119,8 +140,15 @@ impl Error {
             Self::Unopened { .. } => {
                 "give the earlier token as another --token-file; or drop old revisions with --compact; or carry them over with --keep-unreadable"
             }
+            Self::DamagedOld { .. } => {
+                "K3s does without them: drop old revisions with --compact, or carry these over with --keep-unreadable"
+            }
             Self::Config(source) => source.remedy(),
-            Self::Blocks(_) | Self::Providers(_) | Self::UnsupportedKeys(_) => {
+            Self::Blocks(_)
+            | Self::Resources(_)
+            | Self::Twice(_)
+            | Self::Providers(_)
+            | Self::UnsupportedKeys(_) => {
                 "K3s does not rotate keys of such a configuration: mend it on a running server first"
             }
             Self::IncorrectStage { .. } | Self::InvalidHash { .. } => {
@@ -130,7 +158,13 @@ impl Error {
                 "servers disagree. A restore makes the first server's files those of the snapshot and the others follow: go on with --force; delete the Node of a server that is gone (kubectl delete node NAME)"
             }
             Self::Secretbox { .. } => "run `rotate-keys`",
-            Self::UnderWay { .. } => "end it first with `rotate-keys --force`",
+            Self::UnderWay { .. } => {
+                "end it first: with one new key by `rotate-keys --force`, with the key that writes now by `enable --force`"
+            }
+            Self::Disabled { .. } => "run `enable` first",
+            Self::NoSecondKey { .. } => {
+                "`rotate-keys --force` does all of it; `prepare --force` makes a second key"
+            }
             Self::Rotation(source) => source.remedy(),
             Self::TooManyRevisions => "drop old revisions with --compact",
             Self::Random(_) => "see to the machine, and run it again",

@@ -24,7 +24,7 @@ pub struct Proof {
 pub enum Outcome {
     /// It is as it must be.
     Right,
-    /// No token opens it, and it is unchanged.
+    /// No token opens it, or it is damaged, and it is unchanged.
     CarriedOver,
     /// It is not; why.
     Wrong(&'static str),
@@ -49,16 +49,21 @@ impl Proof {
         if !(self.all || current) {
             return same_or("an old revision of the record changed without need");
         }
+        let before = bootstrap::open(ours, passphrase);
+        let Some(before) = before.as_ref().and_then(|plain| Record::parse(plain)) else {
+            // The current one was opened before anything was done.
+            return if same && !current {
+                Outcome::CarriedOver
+            } else {
+                Outcome::Wrong("the token does not open the record of the input")
+            };
+        };
         if same {
             return Outcome::Wrong("the record is the old one");
         }
-        let (Some(before), Some(after)) =
-            (bootstrap::open(ours, passphrase), bootstrap::open(theirs, passphrase))
-        else {
-            return Outcome::Wrong("the token does not open the record");
-        };
-        let (Some(before), Some(after)) = (Record::parse(&before), Record::parse(&after)) else {
-            return Outcome::Wrong("the record is none");
+        let after = bootstrap::open(theirs, passphrase);
+        let Some(after) = after.as_ref().and_then(|plain| Record::parse(plain)) else {
+            return Outcome::Wrong("the token does not open the record, or it is none");
         };
         if !after.same_but_encryption(&before) {
             return Outcome::Wrong("the record's other files changed");
@@ -102,6 +107,9 @@ mod tests {
         assert_eq!(proof(true).check(&key, false, &ours, &right), Outcome::Right);
         assert_eq!(proof(true).check(b"/bootstrap/0", false, &ours, &ours), Outcome::CarriedOver);
         assert_eq!(proof(false).check(&key, false, &ours, &ours), Outcome::Right);
+        assert_eq!(proof(true).check(&key, false, b"damaged", b"damaged"), Outcome::CarriedOver);
+        assert!(matches!(proof(true).check(&key, true, b"damaged", b"damaged"), Outcome::Wrong(_)));
+        assert!(matches!(proof(true).check(&key, false, b"damaged", &right), Outcome::Wrong(_)));
         let other = State::of(Stage::Rotate, config);
         for wrong in [
             ours.clone(),

@@ -39,19 +39,13 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn parse(plain: &'a [u8]) -> Option<Self> {
         let files: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(plain).ok()?;
-        let timed = files.values().all(|raw| serde_json::from_str::<File<'_>>(raw.get()).is_ok());
-        let bare = || files.values().all(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()).is_ok());
-        (timed || bare()).then_some(Self { files, timed })
+        let all = |timed| files.values().all(|raw| decoded(raw, timed).is_some());
+        let timed = all(true);
+        (timed || all(false)).then_some(Self { files, timed })
     }
 
     fn content(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let raw = self.files.get(name)?.get();
-        let text = if self.timed {
-            serde_json::from_str::<File<'_>>(raw).ok()?.content
-        } else {
-            serde_json::from_str::<Cow<'_, str>>(raw).ok()?
-        };
-        STANDARD.decode(text.as_bytes()).ok().map(Zeroizing::new)
+        decoded(self.files.get(name)?, self.timed)
     }
 
     /// The bytes of `encryption-config.json`, where the record has it.
@@ -64,7 +58,7 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn state(&self) -> Option<State> {
         let text = self.content(STATE)?;
-        State::parse(std::str::from_utf8(&text).ok()?)
+        Some(State::read(&String::from_utf8_lossy(&text)))
     }
 
     /// The newest time any file bears.
@@ -122,6 +116,16 @@ impl<'a> Record<'a> {
     }
 }
 
+/// The content of a file; `None` where K3s, too, could not decode it.
+fn decoded(raw: &RawValue, timed: bool) -> Option<Zeroizing<Vec<u8>>> {
+    let text = if timed {
+        serde_json::from_str::<File<'_>>(raw.get()).ok()?.content
+    } else {
+        serde_json::from_str::<Cow<'_, str>>(raw.get()).ok()?
+    };
+    STANDARD.decode(text.as_bytes()).ok().map(Zeroizing::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::stage::Stage;
@@ -163,6 +167,13 @@ mod tests {
     fn what_is_no_record_is_refused() {
         for bad in [&b""[..], b"[]", b"{\"a\":1}", b"{\"a\":{\"Timestamp\":\"x\",\"Content\":\"\"}}", b"\xff"] {
             assert!(Record::parse(bad).is_none());
+        }
+        // What does not decode is no file that is missing.
+        for bad in [
+            "{\"EncryptionConfig\":{\"Timestamp\":\"2024-05-01T10:00:00Z\",\"Content\":\"e30\"}}",
+            "{\"EncryptionConfig\":\"?\"}",
+        ] {
+            assert!(Record::parse(bad.as_bytes()).is_none());
         }
     }
 }

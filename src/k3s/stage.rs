@@ -68,6 +68,12 @@ impl State {
         (!hash.contains('-')).then(|| Self { stage: stage.to_owned(), hash: hash.to_owned() })
     }
 
+    /// Reads what a file says. A text of another form is a stage nobody knows.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|| Self { stage: text.to_owned(), hash: String::new() })
+    }
+
     /// The stage, where it is a known one.
     #[must_use]
     pub fn known(&self) -> Option<Stage> {
@@ -101,5 +107,8 @@ mod tests {
         assert_eq!(State::parse("start"), None);
         assert_eq!(State::parse("a-b-c"), None);
         assert_eq!(State::parse("other-1").unwrap().known(), None);
+        for text in ["start", "start-1-2", ""] {
+            assert_eq!(State::read(text).hash, "");
+        }
     }
 }

@@ -5,7 +5,6 @@
 
 use super::cluster::Cluster;
 use super::error::Error;
-use super::node::Node;
 use super::stage::config_hash;
 use crate::etcd::escape;
 use crate::kube::Provider;
@@ -44,8 +43,7 @@ impl Cluster {
         let current = self.current()?;
         let Some(config) = &current.config else { return Ok(Status::default()) };
         let mut status = Status { enable: current.enabled(), ..Status::default() };
-        let said = self.answering(&current).and_then(Node::state).or_else(|| current.state.clone());
-        status.stage = said.map(|state| escape(state.stage.as_bytes())).unwrap_or_default();
+        status.stage = self.stage(&current).map(|state| escape(state.stage.as_bytes())).unwrap_or_default();
         let hash = config_hash(&current.bytes);
         let of_file = || {
             let (name, _) = files.iter().find(|(_, bytes)| config_hash(bytes) != hash)?;

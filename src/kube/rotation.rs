@@ -169,6 +169,20 @@ impl EncryptionConfiguration {
         Self::of(blocks.collect())
     }
 
+    /// Puts `identity` last in every block that writes with a key, and there
+    /// where it is missing.
+    #[must_use]
+    pub fn with_identity(&self) -> Self {
+        let blocks = self.blocks().iter().cloned().map(|mut block| {
+            if !block.providers.first().is_some_and(is_identity) {
+                block.take(is_identity);
+                block.providers.push(Element::Identity);
+            }
+            block
+        });
+        Self::of(blocks.collect())
+    }
+
     /// Puts keys first in every block, those of `provider` or the first there
     /// are, or a new one; `identity` goes last.
     ///
@@ -295,6 +309,17 @@ mod tests {
         let fresh = EncryptionConfiguration::identity_only().enable(&mut new, None).unwrap();
         assert_eq!(told(&fresh), ["aescbc:new-aescbc", "identity"]);
         assert_eq!(disabled.prepare(&mut new).err(), Some(RotationError::Disabled));
+    }
+
+    #[test]
+    fn identity_goes_last_where_a_key_writes() {
+        let same = |providers| told(&config(providers).with_identity());
+        assert_eq!(same(vec![cbc(&["a"])]), ["aescbc:a", "identity"]);
+        assert_eq!(
+            same(vec![cbc(&["a"]), Element::Identity, cbc(&["b"])]),
+            ["aescbc:a", "aescbc:b", "identity"]
+        );
+        assert_eq!(same(vec![Element::Identity, cbc(&["a"])]), ["identity", "aescbc:a"]);
     }
 
     #[test]

@@ -38,6 +38,13 @@ pub enum Error {
     #[error("{} of the snapshot's values cannot be opened, {current} of them current", values.len())]
     Unreadable { values: Vec<UnreadableValue>, current: u64 },
     #[error(
+        "{} of the snapshot's values, {current} of them current, could not be read by the restored cluster: no key of its record opens them",
+        values.len()
+    )]
+    NotForCluster { values: Vec<UnreadableValue>, current: u64 },
+    #[error("{}: a file of this name is unpacked before it is restored, and the output is no archive", file.display())]
+    NamedAsArchive { file: PathBuf },
+    #[error(
         "{count} sealed values would be stored as plaintext: the configuration has no key to write {resource} with (first: {first})"
     )]
     WouldBePlaintext { count: u64, resource: String, first: String },
@@ -55,6 +62,8 @@ pub enum Error {
     ConfigBesideRecord,
     #[error("{verb} changes the configuration alone, and this snapshot does not hold it")]
     NothingToWrite { verb: &'static str },
+    #[error("no snapshot was given: {verb} with a server token changes the record in one")]
+    NoSnapshot { verb: &'static str },
     #[error("{verb} changes the configuration, and there is no place to write it")]
     NoWriteConfig { verb: &'static str },
     #[error("{0}")]
@@ -90,6 +99,8 @@ impl Error {
             Self::Snapshot { source, .. } => source.kind(),
             Self::Config { .. } => "configuration",
             Self::Unreadable { .. } => "unreadable",
+            Self::NotForCluster { .. } => "cluster-cannot-read",
+            Self::NamedAsArchive { .. } => "output-name",
             Self::WouldBePlaintext { .. } => "would-be-plaintext",
             Self::KmsWriter { .. } => "kms",
             Self::K3s(source) => source.kind(),
@@ -97,6 +108,7 @@ impl Error {
             Self::NoConfig
             | Self::ConfigBesideRecord
             | Self::NothingToWrite { .. }
+            | Self::NoSnapshot { .. }
             | Self::NoWriteConfig { .. } => "usage",
             Self::Output(error) => error.kind(),
             Self::Verification { .. } => "verification",
@@ -118,10 +130,14 @@ impl Error {
             Self::Snapshot { source, .. } => source.remedy(),
             Self::Config { source, .. } => source.remedy(),
             Self::Unreadable { .. } => {
-                "give the configuration with their keys as --decryption-config; or, where old revisions alone do not open, drop those with --compact; or carry them over unchanged with --keep-unreadable"
+                "give the configuration with their keys as --decryption-config (K3s, RKE2: also the server/cred/encryption-config.json of each server); or, where old revisions alone do not open, drop those with --compact; or carry them over unchanged with --keep-unreadable"
             }
+            Self::NotForCluster { .. } => {
+                "`rotate-keys --force` writes all of them anew, with the same --decryption-config where one was given"
+            }
+            Self::NamedAsArchive { .. } => "give the output another name",
             Self::WouldBePlaintext { .. } => {
-                "name the resource in the new configuration with a key first; or, if plaintext is wanted, give --allow-plaintext"
+                "name the resource in the new configuration with a key first (K3s, RKE2: run `enable`, or `disable`, which makes plaintext of everything); or, if plaintext is wanted, give --allow-plaintext"
             }
             Self::KmsWriter { .. } => {
                 "give a configuration whose first provider is aescbc, aesgcm or secretbox"
@@ -135,6 +151,7 @@ impl Error {
             Self::NothingToWrite { .. } => {
                 "leave the snapshot and --output away: --encryption-config FILE --write-config NEW is all it takes"
             }
+            Self::NoSnapshot { .. } => "name the snapshot, and the one to write as --output",
             Self::NoWriteConfig { .. } => "name a new file with --write-config",
             Self::Output(error) => error.remedy(),
             Self::ReadBack { .. } => {

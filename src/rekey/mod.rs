@@ -4,12 +4,14 @@
 //! * [`rules`]: what must happen to one value.
 //! * [`source`]: a snapshot opened, surveyed and read through.
 //! * [`task`]: what a run is told, and what that means for one snapshot.
+//! * [`readable`]: whether a restored cluster can read what stays as it is.
 //! * [`compaction`]: superseded revisions left out.
 //! * [`plan`]: what becomes of every value, and every size.
 //! * [`layout`]: where each page of the output will lie.
 //! * [`pipeline`]: the output written from its first byte to its last.
 //! * [`frontier`]: how much of it is written.
 //! * [`trailers`]: the sums of input and output, computed in step.
+//! * [`proof`]: what an output is verified by.
 //! * [`verify`]: a second reader, which proves it from the two files.
 //! * [`residue`]: old values in free pages.
 //! * [`inventory`]: what is in a snapshot, value by value.
@@ -25,6 +27,8 @@ pub mod layout;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;
+pub mod proof;
+pub mod readable;
 pub mod report;
 pub mod residue;
 pub mod rules;
@@ -37,7 +41,7 @@ pub mod verify;
 
 pub use error::{Error, UnreadableValue};
 pub use progress::{Phase, Progress, Silent};
-pub use report::{FileReport, Report};
+pub use report::{FileReport, KeysReport, Report};
 pub use rules::Rules;
 pub use run::{Options, reencrypt};
 pub use task::Task;

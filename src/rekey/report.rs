@@ -3,6 +3,7 @@
 use super::error::UnreadableValue;
 use super::residue::Residue;
 use super::task::RecordReport;
+use crate::kube::{EncryptionConfiguration, Keyring};
 use serde::Serialize;
 
 /// A snapshot file, as etcd's own tools would print it.
@@ -50,6 +51,34 @@ pub struct ValuesReport {
     pub old: u64,
 }
 
+/// What became of the keys that seal values, by provider and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct KeysReport {
+    /// Made by this run: the output's configuration alone has them.
+    pub made: Vec<SealReport>,
+    /// Those the output does without.
+    pub dropped: Vec<SealReport>,
+}
+
+impl KeysReport {
+    /// What a change makes of the keys of the configurations there were.
+    #[must_use]
+    pub fn of(before: &[EncryptionConfiguration], now: &EncryptionConfiguration) -> Self {
+        let (mut old, mut new) = (Keyring::default(), Keyring::default());
+        before.iter().flat_map(EncryptionConfiguration::keys).for_each(|key| old.add(key));
+        now.keys().for_each(|key| new.add(key));
+        let missing = |of: &Keyring, from: &Keyring| {
+            let keys = of.keys().iter().filter(|key| from.number_of(key).is_none());
+            let told = keys.map(|key| SealReport {
+                provider: key.provider().to_string(),
+                key: crate::etcd::escape(key.name().as_bytes()),
+            });
+            told.collect()
+        };
+        Self { made: missing(&new, &old), dropped: missing(&old, &new) }
+    }
+}
+
 /// A finished run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,6 +105,8 @@ pub struct Report {
     /// Records of K3s whose old revisions no token opens, carried over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub carried_over_records: Vec<String>,
+    /// The keys.
+    pub keys: KeysReport,
     /// Keys of other tenants whose values look sealed.
     pub foreign_sealed: u64,
     /// What the input's free pages held, and the output's do not.

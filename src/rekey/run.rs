@@ -286,11 +286,17 @@ impl<'r> Run<'r> {
 
     /// Begins a file that is none of those the run reads.
     fn begin(&self, path: &Path, need: u64) -> Result<Output<'r>, Error> {
-        let open = |path: &PathBuf| {
-            std::fs::File::open(path).map_err(|source| Error::Open { file: path.clone(), source })
-        };
-        let sources = self.options.sources.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let inputs: Vec<_> = std::iter::once(&self.file.file).chain(&sources).collect();
+        let open = |file: &Path, source| Error::Open { file: file.to_owned(), source };
+        let input = self.file.file.metadata().map_err(|source| open(&self.file.path, source))?;
+        let mut inputs = vec![input];
+        for path in &self.options.sources {
+            match std::fs::metadata(path) {
+                Ok(input) => inputs.push(input),
+                // What is gone cannot be written over.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(open(path, source)),
+            }
+        }
         Ok(Output::begin(self.disk, path, &inputs, need, self.options.force)?)
     }
 
@@ -389,6 +395,7 @@ impl<'r> Run<'r> {
             unchanged: plan.unchanged.all(),
             carried_over: plan.unreadable.clone(),
             carried_over_records: prepared.unopened.clone(),
+            keys: prepared.keys.clone(),
             foreign_sealed: plan.foreign_sealed,
             residue: residue::scan(&source.db, &source.survey.used),
             verified: false,

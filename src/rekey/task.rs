@@ -3,12 +3,13 @@
 
 use super::error::Error;
 use super::plan::Besides;
+use super::readable::Readers;
+use super::report::KeysReport;
 use super::rules::{MOST_KEYS, Rules};
 use super::source::{SnapshotFile, Source};
 use crate::etcd::history::Record;
 use crate::k3s::change::Request;
 use crate::k3s::cluster::Gathering;
-use crate::k3s::node::Program;
 use crate::k3s::proof::Proof;
 use crate::k3s::{self, Cluster, Token, Verb};
 use crate::kube::rotation::NewKeys;
@@ -26,8 +27,9 @@ pub struct Task {
     pub config: Option<(PathBuf, EncryptionConfiguration)>,
     /// Further configurations, whose keys open values.
     pub read: Vec<EncryptionConfiguration>,
-    /// Server tokens; the first one's record is current.
-    pub tokens: Vec<Token>,
+    /// Server tokens, or why there are none: a snapshot without a record asks
+    /// for none.
+    pub tokens: Result<Vec<Token>, k3s::Error>,
     /// Whether a snapshot without a record is refused.
     pub record_expected: bool,
     /// Prefix of Kubernetes' keys.
@@ -50,6 +52,8 @@ pub struct RecordReport {
     pub config_hash: String,
     /// The provider of its keys.
     pub provider: Option<String>,
+    /// The provider there was.
+    pub provider_before: Option<String>,
     /// Control-plane servers whose Nodes are in the snapshot.
     pub servers: Vec<String>,
 }
@@ -62,11 +66,13 @@ pub struct Prepared {
     pub besides: Besides,
     /// What the record must have become.
     pub proof: Option<Proof>,
+    /// What becomes of the keys.
+    pub keys: KeysReport,
     /// The configuration the output needs, as text.
     pub config: Zeroizing<Vec<u8>>,
     /// The cluster's part in the report.
     pub record: Option<RecordReport>,
-    /// Records whose old revisions no token opens, and which are kept.
+    /// Old revisions of records that do not open, and which are kept.
     pub unopened: Vec<String>,
     /// Things to know.
     pub warnings: Vec<String>,
@@ -105,11 +111,16 @@ impl Task {
             if self.config.is_some() {
                 return Err(Error::ConfigBesideRecord);
             }
-            let cluster = gathering.open(&self.tokens)?;
-            if !cluster.unopened.is_empty() && !keep_unreadable && !compact {
-                return Err(k3s::Error::Unopened { keys: cluster.unopened }.into());
+            let tokens = self.tokens.clone()?;
+            let cluster = gathering.open(&tokens)?;
+            if !keep_unreadable && !compact {
+                cluster.complete()?;
             }
-            self.for_cluster(&cluster, compact)
+            let prepared = self.for_cluster(&cluster, tokens, compact)?;
+            if !self.request.verb.rewrites() {
+                self.readable(&cluster, &prepared, compact, (file, source))?;
+            }
+            Ok(prepared)
         } else if self.record_expected {
             Err(k3s::Error::NoRecord.into())
         } else {
@@ -117,16 +128,35 @@ impl Task {
         }
     }
 
-    fn for_cluster(&self, cluster: &Cluster, compact: bool) -> Result<Prepared, Error> {
+    /// Refuses to leave values as they are that the cluster could not open.
+    fn readable(
+        &self,
+        cluster: &Cluster,
+        prepared: &Prepared,
+        compact: bool,
+        (file, source): (&SnapshotFile, &Source<'_>),
+    ) -> Result<(), Error> {
+        let config = std::str::from_utf8(&prepared.config).unwrap_or_default();
+        let config = EncryptionConfiguration::parse(config).map_err(k3s::Error::Config)?;
+        let readers = Readers::of(config, (!compact).then(|| cluster.configs()), &self.etcd_prefix)?;
+        let values = readers.cannot_open(file, source, &prepared.rules)?;
+        if values.is_empty() {
+            return Ok(());
+        }
+        let current = values.iter().filter(|value| value.current).count();
+        Err(Error::NotForCluster { values, current: u64::try_from(current).unwrap_or(0) })
+    }
+
+    fn for_cluster(&self, cluster: &Cluster, tokens: Vec<Token>, compact: bool) -> Result<Prepared, Error> {
         let request = &self.request;
         let change = cluster.change(request)?;
         let all = request.verb.rewrites();
-        let mut read = cluster.configs();
-        read.extend(self.read.iter().cloned());
+        let mut known = cluster.configs();
+        known.extend(self.read.iter().cloned());
         let rules = if all {
-            Rules::writing(&change.config, &read, &self.etcd_prefix)
+            Rules::writing(&change.config, &known, &self.etcd_prefix)
         } else {
-            read.insert(0, change.config.clone());
+            let read = [std::slice::from_ref(&change.config), &known].concat();
             Rules::reading(&read, &self.etcd_prefix)
         };
         let rules = rules.map_err(k3s::Error::Config)?;
@@ -143,36 +173,38 @@ impl Task {
                 request.now
             ));
         }
+        let (provider, provider_before) =
+            (provider(&change.config), cluster.current()?.config.as_ref().and_then(provider));
+        let before = provider_before.as_deref().unwrap_or(Provider::Aescbc.name());
+        if let Some(provider) = provider.as_deref().filter(|provider| *provider != before) {
+            warnings.push(format!(
+                "the provider of keys changes from {before} to {provider}: set secrets-encryption-provider: {provider} on every server before it starts"
+            ));
+        }
         let record = RecordReport {
             program: cluster.program.name(),
             record: cluster.key.clone(),
             rewritten: values.len(),
             stage: change.state.stage.clone(),
             config_hash: change.state.hash.clone(),
-            provider: change.config.keys().next().map(|key| key.provider().to_string()),
+            provider,
+            provider_before,
             servers: cluster.nodes.iter().map(|node| crate::etcd::escape(node.name.as_bytes())).collect(),
         };
-        if cluster.program == Program::K3s
-            && change.config.keys().next().is_some_and(|key| key.provider() == Provider::Secretbox)
-            && !cluster
-                .configs()
-                .iter()
-                .any(|config| config.keys().any(|key| key.provider() == Provider::Secretbox))
-        {
-            warnings.push(
-                "secretbox is new to this cluster: set secrets-encryption-provider: secretbox on every server before it starts"
-                    .to_owned(),
-            );
+        let mut keys = KeysReport::of(&known, &change.config);
+        if !(all || compact) {
+            // The old revisions of the record keep them.
+            keys.dropped.clear();
         }
-        let proof =
-            Proof { tokens: self.tokens.clone(), config: change.bytes.clone(), state: change.state, all };
+        let proof = Proof { tokens, config: change.bytes.clone(), state: change.state, all };
         Ok(Prepared {
             rules,
             besides: Besides { values, compact },
             proof: Some(proof),
+            keys,
             config: change.bytes,
             record: Some(record),
-            unopened: if compact { Vec::new() } else { cluster.unopened.clone() },
+            unopened: if compact { Vec::new() } else { cluster.unread() },
             warnings,
         })
     }
@@ -196,6 +228,7 @@ impl Task {
             rules,
             besides: Besides { values: Vec::new(), compact },
             proof: None,
+            keys: KeysReport::of(&read, &changed),
             config: Zeroizing::new(changed.to_yaml().as_bytes().to_vec()),
             record: None,
             unopened: Vec::new(),
@@ -204,50 +237,9 @@ impl Task {
     }
 }
 
-/// What an output is to be verified by: a configuration or, where input and
-/// output hold a record, what the record of the output says.
-///
-/// # Errors
-/// [`Error`].
-pub fn proof(
-    (input_file, input): (&SnapshotFile, &Source<'_>),
-    (output_file, output): (&SnapshotFile, &Source<'_>),
-    config: Option<(PathBuf, EncryptionConfiguration)>,
-    mut read: Vec<EncryptionConfiguration>,
-    tokens: Vec<Token>,
-    etcd_prefix: &str,
-) -> Result<(Rules, Option<Proof>), Error> {
-    let before = gather(input_file, input, etcd_prefix)?;
-    if !before.holds_record() {
-        let Some((path, config)) = config else { return Err(Error::NoConfig) };
-        let rules = Rules::writing(&config, &read, etcd_prefix);
-        return Ok((rules.map_err(|source| Error::Config { file: path, source })?, None));
-    }
-    if config.is_some() {
-        return Err(Error::ConfigBesideRecord);
-    }
-    let (before, after) = (before.open(&tokens)?, gather(output_file, output, etcd_prefix)?.open(&tokens)?);
-    read.extend(before.configs());
-    let (was, is) = (before.current()?, after.current()?);
-    let (Some(config), Some(state)) = (is.config, is.state) else {
-        let nothing = "the output's record holds no encryption configuration".to_owned();
-        return Err(Error::Verification { differences: vec![nothing] });
-    };
-    if state.hash != k3s::stage::config_hash(&is.bytes) {
-        let wrong = "the output's record holds a stage whose hash is not the configuration's".to_owned();
-        return Err(Error::Verification { differences: vec![wrong] });
-    }
-    // `prepare` and `rotate` change the configuration, and leave the values.
-    let half = matches!(state.known(), Some(k3s::Stage::Prepare | k3s::Stage::Rotate));
-    let all = !half || is.bytes == was.bytes;
-    let rules = if all {
-        Rules::writing(&config, &read, etcd_prefix)
-    } else {
-        read.insert(0, config);
-        Rules::reading(&read, etcd_prefix)
-    };
-    let rules = rules.map_err(k3s::Error::Config)?;
-    Ok((rules, Some(Proof { tokens, config: is.bytes, state, all })))
+/// The provider that writes, or would once encryption is enabled.
+fn provider(config: &EncryptionConfiguration) -> Option<String> {
+    config.keys().next().map(|key| key.provider().to_string())
 }
 
 /// What a verb makes of a configuration of a cluster without a record.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod builder;
+pub mod clusters;
 pub mod fixtures;
 pub mod judge;
 pub mod opener;

@@ -101,7 +101,7 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
         });
         match error {
             Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
-                object["unreadable"] = json!(values)
+                object["unreadable"] = json!(values);
             }
             Error::Verification { differences } => object["differences"] = json!(differences),
             _ => {}

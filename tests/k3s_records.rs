@@ -109,8 +109,8 @@ fn a_record_of_before_there_were_times_keeps_its_form() {
     );
     let record = |snapshot: &Path| {
         let all = support::contents(&std::fs::read(snapshot).unwrap());
-        let kv = all.iter().filter_map(|(_, _, value)| etcd_rekey::etcd::KeyValue::parse(value).ok());
-        let value = kv.filter(|kv| kv.key.starts_with(b"/bootstrap/")).last().unwrap().value.to_vec();
+        let mut kv = all.iter().filter_map(|(_, _, value)| etcd_rekey::etcd::KeyValue::parse(value).ok());
+        let value = kv.rfind(|kv| kv.key.starts_with(b"/bootstrap/")).unwrap().value.to_vec();
         let plain = bootstrap::open(&value, &cluster.passphrase()).unwrap();
         serde_json::from_slice::<Value>(&plain).unwrap()
     };

@@ -19,7 +19,7 @@ pub enum Error {
     Io { path: PathBuf, step: &'static str, source: io::Error },
     #[error("{}: the file exists", path.display())]
     Exists { path: PathBuf },
-    #[error("{}: input and output are the same file", path.display())]
+    #[error("{}: the run reads this file, and may not write over it", path.display())]
     SameFile { path: PathBuf },
     #[error("{}: no name of a file to write", path.display())]
     NoName { path: PathBuf },
@@ -52,7 +52,7 @@ impl Error {
         match self {
             Self::Io { .. } => "nothing was left behind; see to the cause and run it again",
             Self::Exists { .. } => "give another name, or --overwrite to replace it",
-            Self::SameFile { .. } => "the input is never written to: give another name",
+            Self::SameFile { .. } => "give another name",
             Self::NoName { .. } => "give the path of a file as --output",
             Self::NotAFile { .. } => "give the name of a file, or a name that is not taken",
             Self::NameNotDurable { .. } => {

@@ -1,5 +1,6 @@
 //! Exit codes.
 
+use crate::kube::rotation::RotationError;
 use crate::{output, rekey};
 use std::process::ExitCode;
 
@@ -55,7 +56,12 @@ impl From<&rekey::Error> for Exit {
         use rekey::Error;
         match error {
             Error::Snapshot { .. } => Self::Snapshot,
-            Error::Random(_) | Error::Threads(_) | Error::K3s(crate::k3s::Error::Random(_)) => Self::Unexpected,
+            Error::Random(_)
+            | Error::Threads(_)
+            | Error::K3s(
+                crate::k3s::Error::Random(_) | crate::k3s::Error::Rotation(RotationError::Random(_)),
+            )
+            | Error::Rotation(RotationError::Random(_)) => Self::Unexpected,
             Error::Config { .. }
             | Error::Unreadable { .. }
             | Error::NotForCluster { .. }
@@ -81,7 +87,7 @@ impl From<&rekey::Error> for Exit {
             | Error::Output(_)
             | Error::ReadBack { .. }
             | Error::InputChanged { .. } => Self::Io,
-            Error::Verification { .. } => Self::Verification,
+            Error::Verification { .. } | Error::NotProven { .. } => Self::Verification,
             Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),
         }
     }

@@ -85,7 +85,8 @@ fn remarks(report: &Report, args: &Rewrite) -> Vec<String> {
     }
     if let Some(k3s) = &report.k3s {
         let did = if report.dry_run { "would rewrite" } else { "rewrote" };
-        lines.push(format!("{did} {} in {} revisions: stage {}", k3s.record, k3s.rewritten, k3s.stage));
+        let revisions = crate::rekey::error::count(k3s.rewritten, "revision");
+        lines.push(format!("{did} {} in {revisions}: stage {}", k3s.record, k3s.stage));
     }
     lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines

@@ -26,7 +26,7 @@ pub fn run(args: &Verify) -> Exit {
         return if found.proven() { written } else { Exit::Verification };
     }
     if !found.proven() {
-        return write_out::error(&Error::Verification { differences: found.differences }, how);
+        return write_out::error(&Error::NotProven { differences: found.differences }, how);
     }
     let mut text = format!(
         "verified: {} records are equal, {} values opened with the keys that write now\n",

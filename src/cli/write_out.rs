@@ -103,7 +103,9 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
             Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
                 object["unreadable"] = json!(values);
             }
-            Error::Verification { differences } => object["differences"] = json!(differences),
+            Error::Verification { differences } | Error::NotProven { differences } => {
+                object["differences"] = json!(differences);
+            }
             _ => {}
         }
         return match json(&object) {
@@ -114,7 +116,9 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
     let mut err = std::io::stderr().lock();
     let details = match error {
         Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => unreadable(values),
-        Error::Verification { differences } => differences.iter().map(|d| format!("{d}\n")).collect(),
+        Error::Verification { differences } | Error::NotProven { differences } => {
+            differences.iter().map(|d| format!("{d}\n")).collect()
+        }
         _ => String::new(),
     };
     let _ = write!(err, "{details}error: {error}\n  {}\n", error.remedy());

@@ -1,5 +1,6 @@
 //! What can go wrong with a run.
 
+use crate::kube::rotation::RotationError;
 use crate::{etcd, k3s, kube, output};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -53,7 +54,7 @@ pub enum Error {
     #[error("{0}")]
     K3s(#[from] k3s::Error),
     #[error("{0}")]
-    Rotation(#[from] kube::rotation::RotationError),
+    Rotation(#[from] RotationError),
     #[error("no encryption configuration was given, and the snapshot holds no record of a K3s or RKE2 cluster")]
     NoConfig,
     #[error(
@@ -70,8 +71,10 @@ pub enum Error {
     Output(#[from] output::Error),
     #[error("{}: reading it back: {source}", file.display())]
     ReadBack { file: PathBuf, source: std::io::Error },
-    #[error("verification failed: {} differences; the first: {}", differences.len(), first(differences))]
+    #[error("verification failed: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
     Verification { differences: Vec<String> },
+    #[error("the output is not proven: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
+    NotProven { differences: Vec<String> },
     #[error("the input changed while it was read: {what}")]
     InputChanged { what: String },
     #[error(
@@ -84,6 +87,12 @@ pub enum Error {
     Threads(String),
     #[error("interrupted")]
     Interrupted,
+}
+
+/// A number of things, in words.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 fn first(differences: &[String]) -> &str {
@@ -104,6 +113,7 @@ impl Error {
             Self::WouldBePlaintext { .. } => "would-be-plaintext",
             Self::KmsWriter { .. } => "kms",
             Self::K3s(source) => source.kind(),
+            Self::Random(_) | Self::Threads(_) | Self::Rotation(RotationError::Random(_)) => "unexpected",
             Self::Rotation(_) => "rotation",
             Self::NoConfig
             | Self::ConfigBesideRecord
@@ -111,10 +121,9 @@ impl Error {
             | Self::NoSnapshot { .. }
             | Self::NoWriteConfig { .. } => "usage",
             Self::Output(error) => error.kind(),
-            Self::Verification { .. } => "verification",
+            Self::Verification { .. } | Self::NotProven { .. } => "verification",
             Self::InputChanged { .. } => "input-changed",
             Self::NothingUnderPrefix { .. } => "etcd-prefix",
-            Self::Random(_) | Self::Threads(_) => "unexpected",
             Self::Interrupted => "interrupted",
         }
     }
@@ -129,6 +138,11 @@ impl Error {
             }
             Self::Snapshot { source, .. } => source.remedy(),
             Self::Config { source, .. } => source.remedy(),
+            Self::Unreadable { values, .. }
+                if values.iter().all(|value| value.provider.starts_with("kms-")) =>
+            {
+                "what a KMS plugin sealed cannot be opened offline: have kube-apiserver rewrite it under another provider and take another snapshot, or carry it over unchanged with --keep-unreadable"
+            }
             Self::Unreadable { .. } => {
                 "give the configuration with their keys as --decryption-config (K3s, RKE2: also the server/cred/encryption-config.json of each server); or, where old revisions alone do not open, drop those with --compact; or carry them over unchanged with --keep-unreadable"
             }
@@ -158,7 +172,10 @@ impl Error {
                 "what was written cannot be read: see to the disk, or to the memory the program may use"
             }
             Self::Verification { .. } => {
-                "do not restore the output; run it again, and report this if it happens again"
+                "nothing was left behind; run it again, and report this if it happens again"
+            }
+            Self::NotProven { .. } => {
+                "give the configurations and the flags that the run had (--compact, --keep-unreadable, --allow-plaintext, --etcd-prefix); if it had these, do not restore the output, and report this"
             }
             Self::InputChanged { .. } => {
                 "copy the snapshot to a place where nothing writes to it, and run it again"

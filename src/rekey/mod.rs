@@ -20,7 +20,7 @@
 //! * [`run`]: all of it, in order.
 
 pub mod compaction;
-mod error;
+pub mod error;
 pub mod frontier;
 pub mod inventory;
 pub mod layout;

@@ -89,7 +89,8 @@ pub struct Report {
     pub output: Option<FileReport>,
     /// Sealed values by resource and seal.
     pub values: Vec<ValuesReport>,
-    /// Current values under the key that writes, now.
+    /// Current values under the key that writes, now; of `prepare` and
+    /// `rotate` all current sealed ones.
     pub secrets: u64,
     /// Whether `secrets` counts secrets only.
     #[serde(skip)]

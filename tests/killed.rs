@@ -1,0 +1,195 @@
+//! Promise: a run that is killed, at whatever moment, leaves the input as it
+//! was and no output or a complete one; and running it again gets there.
+
+mod support;
+
+use etcd_rekey::k3s::Verb;
+use etcd_rekey::k3s::change::Request;
+use etcd_rekey::kube::{EncryptionConfiguration, Provider};
+use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
+use etcd_rekey::rekey::{Options, Silent, Task, reencrypt};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use support::builder::{Builder, key};
+use support::config;
+use support::program::{Bench, command, run, text};
+
+/// A disk that kills the process at its Nth operation, before or after it.
+#[derive(Clone)]
+struct Deadly {
+    left: Arc<AtomicU64>,
+}
+
+impl Deadly {
+    fn step<T>(&self, operation: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let die = || {
+            if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                kill_process(getpid(), Signal::KILL).unwrap();
+                std::thread::sleep(Duration::from_secs(60));
+            }
+        };
+        die();
+        let result = operation();
+        die();
+        result
+    }
+}
+
+struct DeadlyFile(Deadly, Box<dyn DiskFile>);
+
+impl DiskFile for DeadlyFile {
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        self.0.step(|| self.1.reserve(bytes))
+    }
+
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.step(|| self.1.write_all_at(bytes, at))
+    }
+
+    fn sync_data_early(&self) -> io::Result<()> {
+        self.0.step(|| self.1.sync_data_early())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.step(|| self.1.sync())
+    }
+}
+
+impl Disk for Deadly {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.step(|| SystemDisk.create(path))?;
+        Ok(Box::new(DeadlyFile(self.clone(), file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+        self.step(|| SystemDisk.rename(from, to, replace))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step(|| SystemDisk.remove(path))
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.step(|| SystemDisk.sync_directory(path))
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        self.step(|| SystemDisk.free_bytes(directory))
+    }
+}
+
+/// What the child of [`at_every_operation`] does; run by itself it does nothing.
+#[test]
+fn child() {
+    let Some(folder) = std::env::var_os("KILLED_IN") else { return };
+    let nth = std::env::var("KILLED_AT").unwrap().parse().unwrap();
+    let path = |name: &str| Path::new(&folder).join(name);
+    let old = std::fs::read_to_string(path("old.yaml")).unwrap();
+    let request = Request { verb: Verb::RotateKeys, force: false, provider: None, now: jiff::Timestamp::now() };
+    let task = Task {
+        request,
+        config: Some((path("old.yaml"), EncryptionConfiguration::parse(&old).unwrap())),
+        read: Vec::new(),
+        tokens: Ok(Vec::new()),
+        record_expected: false,
+        etcd_prefix: "/registry".to_owned(),
+    };
+    let options =
+        Options { output: path("out.db"), write_config: Some(path("new.yaml")), ..Options::default() };
+    let disk = Deadly { left: Arc::new(AtomicU64::new(nth)) };
+    reencrypt(&path("in.db"), &task, &options, &disk, &Silent).unwrap();
+}
+
+fn bench(secrets: u32) -> Bench {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    for i in 0..secrets {
+        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
+    }
+    bench.file("in.db", builder.snapshot());
+    bench.file("old.yaml", config(&[&["secrets"]], "aescbc", "old", 1));
+    bench
+}
+
+/// What may be there after a run was killed; then a run that is not.
+fn converges(bench: &Bench, before: &[u8], what: &str) {
+    let path = |name: &str| bench.path(name);
+    assert_eq!(std::fs::read(path("in.db")).unwrap(), before, "{what}");
+    let names = bench.names();
+    if names.iter().any(|name| name == "out.db") {
+        // Its key has its name before it has, and it is whole.
+        let (out, input, old, new) = (path("out.db"), path("in.db"), path("old.yaml"), path("new.yaml"));
+        let proof = ["verify", text(&out), "--against", text(&input), "--encryption-config", text(&new)];
+        run(&[&proof[..], &["--decryption-config", text(&old)]].concat()).expect(0);
+    }
+    let (out, input, old, new) = (path("again.db"), path("in.db"), path("old.yaml"), path("again.yaml"));
+    let again = ["rotate-keys", text(&input), "--encryption-config", text(&old), "--write-config", text(&new)];
+    run(&[&again[..], &["-o", text(&out)]].concat()).expect(0);
+    for name in bench.names() {
+        if name != "in.db" && name != "old.yaml" {
+            std::fs::remove_file(path(&name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn at_every_operation_of_the_disk() {
+    let bench = bench(40);
+    let before = std::fs::read(bench.path("in.db")).unwrap();
+    for nth in 1.. {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .env("KILLED_IN", bench.dir.path())
+            .env("KILLED_AT", nth.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        if status.success() {
+            assert!(nth > 30, "{nth}");
+            break;
+        }
+        assert_eq!(status.signal(), Some(9), "{nth}: {status}");
+        converges(&bench, &before, &format!("operation {nth}"));
+    }
+}
+
+#[test]
+fn at_random_moments() {
+    let runs = if std::env::var_os("LONG").is_some() { 1000 } else { 40 };
+    let bench = bench(3000);
+    let before = std::fs::read(bench.path("in.db")).unwrap();
+    let (out, input) = (bench.path("out.db"), bench.path("in.db"));
+    let (old, new) = (bench.path("old.yaml"), bench.path("new.yaml"));
+    let args = ["rotate-keys", text(&input), "-o", text(&out), "--encryption-config", text(&old)];
+    let args = [&args[..], &["--write-config", text(&new)]].concat();
+    let begun = std::time::Instant::now();
+    run(&args).expect(0);
+    let whole = begun.elapsed();
+    converges(&bench, &before, "a whole run");
+    let mut killed = 0;
+    for number in 0..runs {
+        let signal = [Signal::KILL, Signal::INT, Signal::TERM, Signal::HUP][number % 4];
+        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).unwrap();
+        std::thread::sleep(whole.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)));
+        // It may be done already; then the signal has nobody to reach.
+        let _ = kill_process(Pid::from_child(&child), signal);
+        let status = child.wait().unwrap();
+        killed += u32::from(!status.success());
+        if signal != Signal::KILL && status.signal().is_none() {
+            // It had the time to clean up.
+            let left = bench.names().iter().filter(|name| name.starts_with(".")).count();
+            assert_eq!(left, 0, "{signal:?} {status}: {:?}", bench.names());
+        }
+        converges(&bench, &before, &format!("run {number}, {signal:?}"));
+    }
+    assert!(killed > 0);
+}

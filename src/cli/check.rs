@@ -27,6 +27,9 @@ pub fn run(args: &Check) -> Exit {
         Err(error) => return write_out::error(&error, how),
     };
     let found = check(&file, args.common.skip_hash_check);
+    if let Err(error) = file.unchanged() {
+        return write_out::error(&error, how);
+    }
     let exit = if found.errors.is_empty() { Exit::Done } else { Exit::Snapshot };
     if how == WriteOut::Json {
         let errors: Vec<_> = found

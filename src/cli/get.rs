@@ -68,10 +68,12 @@ fn find(args: &Get) -> Result<Option<Found>, Error> {
         }
         Ok(false)
     };
-    match found {
-        Some((since, found)) if !deleted(since)? => Ok(Some(found)),
-        _ => Ok(None),
-    }
+    let found = match found {
+        Some((since, found)) if !deleted(since)? => Some(found),
+        _ => None,
+    };
+    file.unchanged()?;
+    Ok(found)
 }
 
 fn describe(item: &Item<'_>) -> Found {

@@ -47,6 +47,7 @@ fn rows(args: &List) -> Result<Vec<Row>, Error> {
         }
         Ok(())
     })?;
+    file.unchanged()?;
     rows.sort_by(|a, b| (&a.resource, &a.key).cmp(&(&b.resource, &b.key)));
     Ok(rows)
 }

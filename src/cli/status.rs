@@ -31,6 +31,7 @@ fn status(args: &args::Status) -> Result<Exit, Error> {
     let inventory = Inventory::take(&file, &source, &reading.rules)?;
     let residue = residue::scan(&source.db, &source.survey.used);
     let hashes = source.hashes().map_err(|e| file.error(e))?;
+    file.unchanged()?;
     let trailer = if file.snapshot()?.trailer.is_some() { "ok" } else { "missing" };
     if args.common.write_out == WriteOut::Json {
         let mut ours = as_json(&source, &inventory, residue, hashes, trailer);

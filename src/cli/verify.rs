@@ -68,5 +68,8 @@ fn prove(args: &Verify) -> Result<Verified, Error> {
         compacted: args.compact,
         record: proof.as_ref(),
     };
-    pool.install(|| verify((&input, &source), (&output, &written), &rules, allowed, &progress))
+    let found = pool.install(|| verify((&input, &source), (&output, &written), &rules, allowed, &progress));
+    input.unchanged()?;
+    output.unchanged()?;
+    found
 }

@@ -81,12 +81,14 @@ pub fn reencrypt(
     if matches!(done, Err(Error::Interrupted)) {
         return Err(Error::Interrupted);
     }
-    // A damaged file explains whatever else went wrong with it, and nothing
-    // gets its name before the input's own trailer is checked.
+    // A file that changed, or is damaged, explains whatever else went wrong
+    // with it, and nothing gets its name before both are ruled out.
+    file.unchanged()?;
     let sum = run.input_sum.get_mut().unwrap_or_else(PoisonError::into_inner).clone();
     let sum = sum.finish(|| !progress.stop()).ok_or(Error::Interrupted)?;
     snapshot.compare_trailer(&sum).map_err(|mismatch| file.error(mismatch))?;
     let (outputs, mut report) = done?;
+    file.unchanged()?;
     report.input.sha256 = hex(&sum);
     if progress.stop() {
         return Err(Error::Interrupted);
@@ -280,6 +282,10 @@ impl<'r> Run<'r> {
             // asks for durability, and that may have been the early one.
             syncer.join().map_err(|_| thread_ended())??;
             let found = found?;
+            if written.map.shrank() {
+                let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                return Err(Error::ReadBack { file: path.clone(), source });
+            }
             Ok((sum?.ok_or(Error::Interrupted)?, found))
         })
     }

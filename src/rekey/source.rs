@@ -9,7 +9,9 @@ use crate::etcd::zipped::{ZipError, is_zip, unpack};
 use crate::etcd::{self, Checksum, Hashes, History, RevisionKey, Snapshot, status_hash};
 use crate::map::{Map, open_regular};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A snapshot file, mapped.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct SnapshotFile {
     pub map: Map,
     /// The file itself, open.
     pub file: File,
+    /// Its length and the time of its last change, as it was opened.
+    opened: (u64, SystemTime),
     skip_hash_check: bool,
 }
 
@@ -43,8 +47,26 @@ impl SnapshotFile {
         } else {
             file.try_clone().map_err(io)?
         };
+        let opened = state(&file).map_err(io)?;
         let map = Map::of(&mapped).map_err(io)?;
-        Ok(Self { path: path.to_owned(), map, file, skip_hash_check })
+        Ok(Self { path: path.to_owned(), map, file, opened, skip_hash_check })
+    }
+
+    /// Whether the file is still as it was opened: what changed or shrank
+    /// while it was read explains whatever else came of it.
+    ///
+    /// # Errors
+    /// [`Error::InputChanged`], [`Error::Open`].
+    pub fn unchanged(&self) -> Result<(), Error> {
+        let changed = |what: &str| Err(Error::InputChanged { what: what.to_owned() });
+        let now = state(&self.file).map_err(|source| Error::Open { file: self.path.clone(), source })?;
+        if self.map.shrank() || now.0 < self.opened.0 {
+            changed("it became shorter")
+        } else if now == self.opened {
+            Ok(())
+        } else {
+            changed("something wrote to it")
+        }
     }
 
     /// Adds the file's name to an error.
@@ -73,6 +95,11 @@ impl SnapshotFile {
         let history = History::read(&survey, keys).map_err(|e| self.error(e))?;
         Ok(Source { db, survey, history })
     }
+}
+
+fn state(file: &File) -> io::Result<(u64, SystemTime)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.modified()?))
 }
 
 /// A sound snapshot.

@@ -122,7 +122,9 @@ pub fn encodings(secret_base64: &str) -> Vec<Vec<u8>> {
 pub fn held<'n>(bytes: &[u8], needles: &'n [Vec<u8>]) -> Option<&'n Vec<u8>> {
     let place = |two: &[u8]| usize::from(two[0]) << 8 | usize::from(two[1]);
     let mut begins = vec![false; 1 << 16];
-    needles.iter().for_each(|needle| begins[place(needle)] = true);
+    for needle in needles {
+        begins[place(needle)] = true;
+    }
     let mut at = bytes.windows(2).enumerate().filter(|(_, two)| begins[place(two)]);
     at.find_map(|(at, _)| needles.iter().find(|needle| bytes[at..].starts_with(needle)))
 }

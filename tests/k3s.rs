@@ -6,13 +6,11 @@ mod support;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
-use support::clusters::{Cluster, FIXTURES, encodings, holds, keys_of, unzipped};
+use support::clusters::{Cluster, FIXTURES, encodings, held, keys_of, unzipped};
 use support::fixture;
 use support::judge::judge;
-use support::program::{Bench, Ran, command, run, text};
+use support::program::{Bench, Ran, run, text};
 
 const VERBS: [&str; 6] = ["prepare", "rotate", "reencrypt", "rotate-keys", "enable", "disable"];
 
@@ -75,24 +73,17 @@ fn nothing_is_told(cluster: &Cluster, verb: &str, output: &Path, ran: &Ran) {
     let place = format!("{} {verb}", cluster.name);
     let written = std::fs::read(output).unwrap();
     let told = [ran.out.as_bytes(), ran.err.as_bytes()].concat();
-    let token = STANDARD.encode(cluster.passphrase());
-    for bytes in encodings(&token) {
-        assert!(!holds(&written, &bytes) && !holds(&told, &bytes), "{place}: the token");
-    }
-    let bench = Bench::new();
+    let token = encodings(&STANDARD.encode(cluster.passphrase()));
     let needed = keys_of(&cluster.config(output));
-    for was in cluster.records(&unzipped(cluster, &bench)) {
-        for key in keys_of(was["config"].as_str().unwrap()) {
-            let old = !matches!(verb, "prepare" | "rotate") && !needed.contains(&key);
-            for bytes in encodings(&key) {
-                assert!(!holds(&told, &bytes), "{place}: a key is told");
-                assert!(!old || !holds(&written, &bytes), "{place}: an old key is left");
-            }
-        }
-    }
-    for key in &needed {
-        assert!(encodings(key).iter().all(|bytes| !holds(&told, bytes)), "{place}: a new key is told");
-    }
+    let bench = Bench::new();
+    let records = cluster.records(&unzipped(cluster, &bench));
+    let before: Vec<_> = records.iter().flat_map(|was| keys_of(was["config"].as_str().unwrap())).collect();
+    let all: Vec<_> =
+        before.iter().chain(&needed).flat_map(|key| encodings(key)).chain(token.clone()).collect();
+    assert_eq!(held(&told, &all), None, "{place}: a key or the token is told");
+    let dropped = before.iter().filter(|key| !needed.contains(key) && !matches!(verb, "prepare" | "rotate"));
+    let gone: Vec<_> = dropped.flat_map(|key| encodings(key)).chain(token).collect();
+    assert_eq!(held(&written, &gone), None, "{place}: an old key or the token is left");
 }
 
 #[test]
@@ -251,80 +242,6 @@ fn a_crash_in_rotate_keys_is_cured_with_the_key_from_the_disk() {
     let disk = fixture("k3s-partial", "encryption-config.json");
     cluster.run("rotate-keys", &output, &["-f", "--decryption-config", text(&disk)]).expect(0);
     assert_eq!(cluster.secrets(&bench, &output), after.secrets(&bench, &after.snapshot));
-}
-
-#[test]
-fn tokens_come_from_files_standard_input_and_the_environment_but_not_from_the_command_line() {
-    let cluster = Cluster::of("k3s-secretbox-rotated");
-    let bench = Bench::new();
-    let token = cluster.passphrase();
-    let whole = format!("  K10{}::server:{token}\n", "ab".repeat(32));
-    let file = bench.file("whole", &whole);
-    let status = |files: &[&str], variable: Option<(&str, &str)>, input: &str| {
-        let mut command = command(&["status", text(&cluster.snapshot), "-w", "json"]);
-        for file in files {
-            command.args(["--token-file", file]);
-        }
-        for name in ["K3S_TOKEN", "K3S_TOKEN_FILE", "RKE2_TOKEN", "RKE2_TOKEN_FILE"] {
-            command.env_remove(name);
-        }
-        if let Some((name, value)) = variable {
-            command.env(name, value);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // It may not ask for it.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        Ran::from(child.wait_with_output().unwrap())
-    };
-    let opened = |ran: Ran| ran.expect(0).json()["activekey"].as_str().is_some();
-    assert!(opened(status(&[text(&file)], None, "")));
-    assert!(opened(status(&["-"], None, &whole)));
-    for name in ["K3S_TOKEN", "RKE2_TOKEN"] {
-        assert!(opened(status(&[], Some((name, &token)), "")));
-        assert!(opened(status(&[], Some((&format!("{name}_FILE"), text(&file))), "")));
-    }
-    assert!(!opened(status(&[], None, "")));
-    let wrong = bench.file("wrong", "another");
-    let refused = status(&[text(&wrong)], None, "").expect(4).json();
-    let message = refused["error"]["message"].as_str().unwrap();
-    assert!(message.contains("encrypted with different token") && message.contains("/bootstrap/"), "{message}");
-    assert!(!message.contains("another"));
-    for (text_of_token, words) in [
-        ("", "token must not be empty"),
-        ("K10abc::server:x", "invalid token CA hash length"),
-        ("K10abc", "invalid token format"),
-        ("abcdef.0123456789abcdef", "failed to normalize server token"),
-    ] {
-        let file = bench.file("bad", text_of_token);
-        let refused = status(&[text(&file)], None, "").expect(4).json();
-        assert!(refused["error"]["message"].as_str().unwrap().contains(words));
-    }
-}
-
-#[test]
-fn a_snapshot_without_the_token_is_refused_with_the_record_named() {
-    let cluster = Cluster::of("k3s-fresh");
-    let bench = Bench::new();
-    let output = bench.path("out");
-    let new = bench.file("new.yaml", support::config(&[&["secrets"]], "aescbc", "fresh", 0x42));
-    let refused = |args: &[&str]| {
-        let mut command = command(args);
-        command.args(["-w", "json"]).env_remove("K3S_TOKEN").env_remove("K3S_TOKEN_FILE");
-        Ran::from(command.output().unwrap())
-    };
-    let snapshot = text(&cluster.snapshot);
-    let ran = refused(&["rotate-keys", snapshot, "-o", text(&output)]).expect(4).json();
-    assert_eq!(ran["error"]["kind"], "no-token");
-    assert!(ran["error"]["message"].as_str().unwrap().contains("/bootstrap/3a137d5ec4da"));
-    // Rekeyed by another configuration, the restored cluster could read nothing.
-    let ran = refused(&["reencrypt", snapshot, "-o", text(&output), "--encryption-config", text(&new)]);
-    assert!(ran.expect(2).json()["error"]["remedy"].as_str().unwrap().contains("--token-file"));
-    // And the other way round.
-    let kube = fixture("kube-rotated", "snapshot.db");
-    let ran = refused(&["rotate-keys", text(&kube), "-o", text(&output), "--token-file", text(&cluster.token)]);
-    assert_eq!(ran.expect(4).json()["error"]["kind"], "no-k3s-record");
-    assert_eq!(bench.names(), ["new.yaml"]);
 }
 
 #[test]

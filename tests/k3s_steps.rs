@@ -66,8 +66,10 @@ fn a_key_that_only_an_old_record_holds_is_not_left_behind() {
         let refused = cluster.run("prepare", &bench.path("out"), more).expect(4);
         assert_eq!(error(&refused)["kind"], "cluster-cannot-read");
     }
-    // Nor does a proof take it, however it came about.
+    // Neither does the next step go on from there, nor does a proof take it, however it came about.
     let prepared = lost("prepare", &["other", "second"]);
+    let refused = prepared.run("rotate", &bench.path("out"), &["-w", "json"]).expect(4);
+    assert_eq!(error(&refused)["kind"], "cluster-cannot-read");
     let refused = cluster.verify(&prepared.snapshot, &[]).expect(6);
     assert!(refused.err.contains("no key of the record opens it"), "{}", refused.err);
     cluster.run("rotate-keys", &bench.path("out"), &["-f"]).expect(0);

@@ -4,6 +4,7 @@
 mod support;
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -148,4 +149,78 @@ fn a_step_with_a_token_asks_for_the_snapshot() {
         assert!(ran.err.contains("no snapshot was given"), "{}", ran.err);
     }
     assert!(Path::new(&token).exists());
+}
+
+#[test]
+fn tokens_come_from_files_standard_input_and_the_environment_but_not_from_the_command_line() {
+    let cluster = Cluster::of("k3s-secretbox-rotated");
+    let bench = Bench::new();
+    let token = cluster.passphrase();
+    let whole = format!("  K10{}::server:{token}\n", "ab".repeat(32));
+    let file = bench.file("whole", &whole);
+    let status = |files: &[&str], variable: Option<(&str, &str)>, input: &str| {
+        let mut command = command(&["status", text(&cluster.snapshot), "-w", "json"]);
+        for file in files {
+            command.args(["--token-file", file]);
+        }
+        for name in ["K3S_TOKEN", "K3S_TOKEN_FILE", "RKE2_TOKEN", "RKE2_TOKEN_FILE"] {
+            command.env_remove(name);
+        }
+        if let Some((name, value)) = variable {
+            command.env(name, value);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may not ask for it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Ran::from(child.wait_with_output().unwrap())
+    };
+    let opened = |ran: Ran| ran.expect(0).json()["activekey"].as_str().is_some();
+    assert!(opened(status(&[text(&file)], None, "")));
+    assert!(opened(status(&["-"], None, &whole)));
+    for name in ["K3S_TOKEN", "RKE2_TOKEN"] {
+        assert!(opened(status(&[], Some((name, &token)), "")));
+        assert!(opened(status(&[], Some((&format!("{name}_FILE"), text(&file))), "")));
+    }
+    assert!(!opened(status(&[], None, "")));
+    let wrong = bench.file("wrong", "another");
+    let refused = status(&[text(&wrong)], None, "").expect(4).json();
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("encrypted with different token") && message.contains("/bootstrap/"), "{message}");
+    assert!(!message.contains("another"));
+    for (text_of_token, words) in [
+        ("", "token must not be empty"),
+        ("K10abc::server:x", "invalid token CA hash length"),
+        ("K10abc", "invalid token format"),
+        ("abcdef.0123456789abcdef", "failed to normalize server token"),
+    ] {
+        let file = bench.file("bad", text_of_token);
+        let refused = status(&[text(&file)], None, "").expect(4).json();
+        assert!(refused["error"]["message"].as_str().unwrap().contains(words));
+    }
+}
+
+#[test]
+fn a_snapshot_without_the_token_is_refused_with_the_record_named() {
+    let cluster = Cluster::of("k3s-fresh");
+    let bench = Bench::new();
+    let output = bench.path("out");
+    let new = bench.file("new.yaml", support::config(&[&["secrets"]], "aescbc", "fresh", 0x42));
+    let refused = |args: &[&str]| {
+        let mut command = command(args);
+        command.args(["-w", "json"]).env_remove("K3S_TOKEN").env_remove("K3S_TOKEN_FILE");
+        Ran::from(command.output().unwrap())
+    };
+    let snapshot = text(&cluster.snapshot);
+    let ran = refused(&["rotate-keys", snapshot, "-o", text(&output)]).expect(4).json();
+    assert_eq!(ran["error"]["kind"], "no-token");
+    assert!(ran["error"]["message"].as_str().unwrap().contains("/bootstrap/3a137d5ec4da"));
+    // Rekeyed by another configuration, the restored cluster could read nothing.
+    let ran = refused(&["reencrypt", snapshot, "-o", text(&output), "--encryption-config", text(&new)]);
+    assert!(ran.expect(2).json()["error"]["remedy"].as_str().unwrap().contains("--token-file"));
+    // And the other way round.
+    let kube = fixture("kube-rotated", "snapshot.db");
+    let ran = refused(&["rotate-keys", text(&kube), "-o", text(&output), "--token-file", text(&cluster.token)]);
+    assert_eq!(ran.expect(4).json()["error"]["kind"], "no-k3s-record");
+    assert_eq!(bench.names(), ["new.yaml"]);
 }

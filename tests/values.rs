@@ -159,6 +159,12 @@ fn another_etcd_prefix_is_kubernetes_where_it_is_named() {
         bench.reencrypt(&input, &new, Some(&old), &["--etcd-prefix", prefix, "--force"]).expect(0);
         assert_eq!(opened(&bench, etcd_key), Some(secret("a")));
     }
+    // Nothing under the usual prefix: another one is meant.
+    let refused = bench.reencrypt(&input, &new, Some(&old), &["-w", "json", "--force"]).expect(4).json();
+    assert_eq!(refused["error"]["kind"], "etcd-prefix");
+    // Two tenants in one etcd: only one of them is asked for.
+    builder.record("/registry/configmaps/default/c", &object("ConfigMap", "default", "c", b"x"));
+    let input = bench.file("in.db", builder.snapshot());
     let report = bench.reencrypt(&input, &new, Some(&old), &["-w", "json", "--force"]).expect(0).json();
     assert_eq!((&report["rewritten"], &report["foreignSealed"]), (&0.into(), &1.into()));
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod exit;
+mod flags;
 mod get;
 mod inputs;
 mod list;

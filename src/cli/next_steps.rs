@@ -129,7 +129,7 @@ impl Run<'_> {
         if matches!(self.verb, Verb::Disable) {
             out += "The key stays in the record, unused, for a later `enable`.\n";
         } else if self.report.keys.dropped.is_empty() {
-            out += "No key was retired: every key of the record stays in use, so keep it.\n";
+            out += "No key was retired: the cluster still needs every key of the record.\n";
         } else {
             let _ = writeln!(out, "The old key still lies {places}: destroy them once all is well.");
         }

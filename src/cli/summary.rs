@@ -62,7 +62,7 @@ fn remarks(report: &Report, args: &Rewrite) -> Vec<String> {
     if !report.carried_over_records.is_empty() {
         let records = report.carried_over_records.join(", ");
         lines.push(format!(
-            "carried over unchanged, for no token opens them: old revisions of {records}, with the keys in them"
+            "carried over unchanged, for no token opens them or they are damaged: old revisions of {records}, with the keys in them"
         ));
     }
     if report.residue.values > 0 {

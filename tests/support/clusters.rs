@@ -118,10 +118,19 @@ pub fn encodings(secret_base64: &str) -> Vec<Vec<u8>> {
     vec![secret_base64.as_bytes().to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes(), raw]
 }
 
+/// The first of several texts that some bytes hold, looked for in one pass.
+pub fn held<'n>(bytes: &[u8], needles: &'n [Vec<u8>]) -> Option<&'n Vec<u8>> {
+    let place = |two: &[u8]| usize::from(two[0]) << 8 | usize::from(two[1]);
+    let mut begins = vec![false; 1 << 16];
+    for needle in needles {
+        begins[place(needle)] = true;
+    }
+    let mut at = bytes.windows(2).enumerate().filter(|(_, two)| begins[place(two)]);
+    at.find_map(|(at, _)| needles.iter().find(|needle| bytes[at..].starts_with(needle)))
+}
+
 pub fn holds(bytes: &[u8], what: &[u8]) -> bool {
-    let Some((first, rest)) = what.split_first() else { return true };
-    let mut places = bytes.iter().enumerate().filter(|(_, byte)| *byte == first);
-    places.any(|(at, _)| bytes[at + 1..].starts_with(rest))
+    held(bytes, &[what.to_vec()]).is_some()
 }
 
 pub fn keys_of(config: &str) -> Vec<String> {

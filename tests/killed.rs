@@ -186,7 +186,7 @@ fn at_random_moments() {
         killed += u32::from(!status.success());
         if signal != Signal::KILL && status.signal().is_none() {
             // It had the time to clean up.
-            let left = bench.names().iter().filter(|name| name.starts_with(".")).count();
+            let left = bench.names().iter().filter(|name| name.starts_with('.')).count();
             assert_eq!(left, 0, "{signal:?} {status}: {:?}", bench.names());
         }
         converges(&bench, &before, &format!("run {number}, {signal:?}"));

@@ -19,7 +19,7 @@ pub enum Error {
     Io { path: PathBuf, step: &'static str, source: io::Error },
     #[error("{}: the file exists", path.display())]
     Exists { path: PathBuf },
-    #[error("{}: the run reads this file, and may not write over it", path.display())]
+    #[error("{}: it is another file of this run, and may not be written over", path.display())]
     SameFile { path: PathBuf },
     #[error("{}: no name of a file to write", path.display())]
     NoName { path: PathBuf },

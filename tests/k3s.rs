@@ -314,13 +314,13 @@ fn configurations_of_other_clusters_take_the_same_steps() {
     for target in [&config, &new] {
         let more = ["--write-config", text(target), "--decryption-config", text(&new), "-f"];
         let refused = run(&[&args[..], &more].concat()).expect(2);
-        assert!(refused.err.contains("same file"), "{}", refused.err);
+        assert!(refused.err.contains("another file of this run"), "{}", refused.err);
         let onto = ["reencrypt", text(&snapshot), "--encryption-config", text(&config), "-f"];
         let more = ["--decryption-config", text(&new), "-o", text(target)];
-        assert!(run(&[&onto[..], &more].concat()).expect(2).err.contains("same file"));
+        assert!(run(&[&onto[..], &more].concat()).expect(2).err.contains("another file of this run"));
     }
     let both = [&args[..], &["--write-config", text(&output), "-f"]].concat();
-    assert!(run(&both).expect(2).err.contains("same file"));
+    assert!(run(&both).expect(2).err.contains("another file of this run"));
     // Enabled again after it was disabled.
     let (plain, off) = (bench.path("plain"), bench.path("off.yaml"));
     let args = ["disable", text(&output), "--encryption-config", text(&new), "-o", text(&plain)];

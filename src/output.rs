@@ -5,6 +5,7 @@
 //! renamed; the directory is made durable after that. What is dropped before
 //! leaves nothing. Tests put a failing [`Disk`] in the real one's place.
 
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -157,6 +158,8 @@ impl DiskFile for File {
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // For as long as it is written; a file system without locks goes without.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Box::new(file))
     }
 
@@ -198,6 +201,7 @@ pub struct Output<'d> {
     directory: PathBuf,
     path: PathBuf,
     replace: bool,
+    finished: bool,
     published: bool,
 }
 
@@ -226,6 +230,7 @@ impl<'d> Output<'d> {
             return Err(Error::NoSpace { directory, need, free });
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        remove_stale(&directory, &name);
         let mut random = [0; 8];
         getrandom::fill(&mut random)
             .map_err(|e| io("asking for a random name")(io::Error::other(e.to_string())))?;
@@ -239,6 +244,7 @@ impl<'d> Output<'d> {
             directory,
             path: path.to_owned(),
             replace,
+            finished: false,
             published: false,
         };
         if let Some(file) = &output.file {
@@ -287,16 +293,16 @@ impl<'d> Output<'d> {
         &self.temporary
     }
 
-    /// Makes what was written durable and closes the file, still under its
-    /// temporary name.
+    /// Makes what was written durable, still under its temporary name.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(&mut self) -> Result<(), Error> {
-        match self.file.take() {
-            Some(file) => file.sync().map_err(self.error("making it durable")),
-            None => Ok(()),
+        if !self.finished {
+            self.with_file("making it durable", |file| file.sync())?;
+            self.finished = true;
         }
+        Ok(())
     }
 
     /// Gives the finished file its name and makes that durable.
@@ -339,6 +345,24 @@ impl Drop for Output<'_> {
             // Nothing more can be done here than to try; the error that led
             // here is the one that is told.
             let _ = self.disk.remove(&self.temporary);
+        }
+    }
+}
+
+/// Removes what runs for the same name left behind when they were killed. Who
+/// still writes holds a lock. What cannot be looked at, or removed, stays.
+fn remove_stale(directory: &Path, name: &str) {
+    let stale = |entry: &std::fs::DirEntry| {
+        let file_name = entry.file_name();
+        let number = file_name.to_str()?.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?;
+        let number = number.strip_suffix(".tmp")?;
+        (number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(())?;
+        let file = crate::map::open_regular(&entry.path()).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()
+    };
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if stale(&entry).is_some() {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }
@@ -443,6 +467,25 @@ mod tests {
             let error = begin(dir.path(), name, true).err().unwrap();
             assert!(matches!(error, Error::SameFile { .. } | Error::NoName { .. }), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_another_writes_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| std::fs::write(dir.path().join(name), b"left").unwrap();
+        file(".out.0123456789abcdef.tmp");
+        for other in
+            [".out.0123456789abcdef", ".out.x.tmp", "out.0123456789abcdef.tmp", ".other.0123456789abcdef.tmp"]
+        {
+            file(other);
+        }
+        let first = begin(dir.path(), "out", false).unwrap();
+        let second = begin(dir.path(), "out", false).unwrap();
+        let left = names(dir.path());
+        assert!(!left.contains(&".out.0123456789abcdef.tmp".to_owned()));
+        assert_eq!(left.len(), 7, "{left:?}");
+        drop((first, second));
+        assert_eq!(names(dir.path()).len(), 5);
     }
 
     #[test]

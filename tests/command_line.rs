@@ -324,7 +324,7 @@ fn no_file_of_keys_is_ever_written_over() {
         let before = std::fs::read(&to).unwrap();
         let args = ["reencrypt", text(&input), "--encryption-config", text(&case.new), "--force"];
         let args = [&args[..], &["--decryption-config", text(&case.old), "-o", text(&to)]].concat();
-        assert!(run(&args).expect(2).err.contains("same file"), "{target}");
+        assert!(run(&args).expect(2).err.contains("another file of this run"), "{target}");
         assert_eq!(std::fs::read(&to).unwrap(), before);
     }
 }
@@ -421,6 +421,30 @@ fn a_limit_of_file_sizes_is_an_error_that_leaves_nothing() {
     let ran = Ran::from(command.args([text(&case.old), "-o", text(&out)]).output().unwrap()).expect(5);
     assert!(ran.err.contains("File too large"), "{}", ran.err);
     assert_eq!(case.bench.names(), ["in.db", "new.yaml", "old.yaml"]);
+}
+
+#[test]
+fn no_core_of_it_is_ever_dumped() {
+    let case = case(3);
+    // The pipe lets the program live until it is told to go on.
+    let pipe = case.bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let out = case.bench.path("out.db");
+    let args = ["reencrypt", text(&case.input), "--encryption-config", text(&case.new), "-o", text(&out)];
+    let mut child = support::program::command(&args)
+        .args(["--decryption-config", text(&pipe)])
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Opening it waits until the program reads from it.
+    let writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    std::io::Write::write_all(&mut &writer, &std::fs::read(&case.old).unwrap()).unwrap();
+    drop(writer);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_token_file_named_by_a_variable_is_not_written_over() {
             let [out, config] = targets.map(|path| text(path));
             let snapshot = text(&cluster.snapshot);
             let args = ["rotate-keys", snapshot, "-o", out, "--write-config", config, "-f", "--overwrite"];
-            assert!(with(&set, &args).expect(2).err.contains("same file"));
+            assert!(with(&set, &args).expect(2).err.contains("another file of this run"));
         }
         assert_eq!(std::fs::read_to_string(&token).unwrap(), cluster.passphrase());
     }

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod core_dumps;
 mod exit;
 mod flags;
 mod get;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 /// Runs a parsed command line.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    core_dumps::switch_off();
     let exit = match &args.command {
         Command::Reencrypt(args) => rewrite::reencrypt(args),
         Command::RotateKeys(args) => rewrite::with_key(Verb::RotateKeys, args),

@@ -6,12 +6,6 @@
 //!
 //! Source: etcd `server/storage/mvcc/revision.go`.
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::tag,
-    combinator::{all_consuming, opt},
-    number::complete::be_i64,
-};
 use std::fmt;
 
 /// A revision: the transaction and the place in it.
@@ -43,10 +37,13 @@ impl RevisionKey {
     /// zero or more.
     #[must_use]
     pub fn parse(key: &[u8]) -> Option<Self> {
-        let mut parser = all_consuming((be_i64, tag(&b"_"[..]), be_i64, opt(tag(&b"t"[..]))));
-        let parsed: IResult<_, _> = parser.parse(key);
-        let (_, (main, _, sub, mark)) = parsed.map_err(|_: nom::Err<nom::error::Error<_>>| ()).ok()?;
-        (main >= 0 && sub >= 0).then_some(Self { revision: Revision { main, sub }, tombstone: mark.is_some() })
+        // Every record has one, many times over: this is the plain way.
+        let (main, rest) = key.split_first_chunk::<8>()?;
+        let (sub, mark) = rest.strip_prefix(b"_")?.split_first_chunk::<8>()?;
+        let (main, sub) = (i64::from_be_bytes(*main), i64::from_be_bytes(*sub));
+        let revision = Revision { main, sub };
+        (main >= 0 && sub >= 0 && matches!(mark, b"" | b"t"))
+            .then_some(Self { revision, tombstone: !mark.is_empty() })
     }
 
     /// The key's bytes.

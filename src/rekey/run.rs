@@ -5,7 +5,7 @@ use super::error::Error;
 use super::frontier::Frontier;
 use super::layout::FileLayout;
 use super::pipeline::{Pipeline, part_size};
-use super::plan::{Look, Plan};
+use super::plan::{Changes, Look, Plan};
 use super::progress::{Phase, Progress};
 use super::report::{FileReport, Report, SealReport, ValuesReport};
 use super::residue;
@@ -204,16 +204,9 @@ impl<'r> Run<'r> {
         }
         let mut output = self.begin(&self.options.output, need)?;
         self.progress.phase(Phase::Reencrypting, plan.reseal.current);
-        let pipeline = Pipeline {
-            file: self.file,
-            source,
-            rules,
-            changes: &plan.changes,
-            values: &prepared.besides.values,
-            layout: &layout,
-        };
-        let (digest, found) = self.written(&pipeline, &output, prepared)?;
-        output.write_all_at(&digest, layout.bytes())?;
+        let end = layout.bytes();
+        let (digest, found) = self.written(source, prepared, (plan.changes, layout), &output)?;
+        output.write_all_at(&digest, end)?;
         self.progress.phase(Phase::Syncing, 0);
         output.finish()?;
         report.output = Some(FileReport {
@@ -235,9 +228,10 @@ impl<'r> Run<'r> {
     /// sum over what is on the disk, and what the second reader found.
     fn written(
         &self,
-        pipeline: &Pipeline<'_, '_>,
-        output: &Output<'_>,
+        source: &Source<'_>,
         prepared: &Prepared,
+        (changes, layout): (Changes, FileLayout<'_>),
+        output: &Output<'_>,
     ) -> Result<([u8; 32], Option<Verified>), Error> {
         let path = &self.options.output;
         let written =
@@ -246,7 +240,7 @@ impl<'r> Run<'r> {
                 other => other,
             })?;
         let pages = written.map.split_last_chunk::<TRAILER>().map_or(&[][..], |(pages, _)| pages);
-        let parts = pipeline.layout.parts(pipeline.changes, part_size(self.pool.current_num_threads()));
+        let parts = layout.parts(&changes, part_size(self.pool.current_num_threads()));
         let frontier = Frontier::new(parts.len());
         let go_on = || !self.progress.stop();
         std::thread::scope(|scope| {
@@ -269,8 +263,18 @@ impl<'r> Run<'r> {
                     return Err(follower.err().or(syncer.err()).map_or_else(thread_ended, threads));
                 }
             };
+            let pipeline = Pipeline {
+                file: self.file,
+                source,
+                rules: &prepared.rules,
+                changes: &changes,
+                values: &prepared.besides.values,
+                layout: &layout,
+            };
             let done = pipeline.write(&parts, self.pool, output, &frontier, self.progress);
             frontier.close();
+            // The second reader needs room, and none of what the first one knew.
+            drop((changes, layout));
             let found = done.and_then(|()| {
                 if self.options.no_verify {
                     return Ok(None);

@@ -14,23 +14,17 @@ mod support;
 
 use etcd_rekey::bolt::meta::META_SIZE;
 use etcd_rekey::bolt::page::{BRANCH, ELEMENT, FREELIST, HEADER, LEAF};
-use etcd_rekey::k3s::Verb;
-use etcd_rekey::k3s::change::Request;
-use etcd_rekey::kube::{EncryptionConfiguration, Provider};
+use etcd_rekey::kube::Provider;
 use etcd_rekey::output::SystemDisk;
-use etcd_rekey::rekey::{Error, Options, Silent, Task, reencrypt};
+use etcd_rekey::rekey::{Error, Options, Silent, reencrypt};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 use support::builder::{Builder, key, object, seal, with_trailer};
 use support::program::Bench;
-use support::{config, records};
+use support::{records, task};
 
 const PAGE: usize = 4096;
-
-fn parse(name: &str, byte: u8) -> EncryptionConfiguration {
-    EncryptionConfiguration::parse(&config(&[&["secrets"]], "aescbc", name, byte)).unwrap()
-}
 
 /// A small file with everything in it: branches, runs of several pages, inline
 /// buckets, free pages and their list, tombstones, leases, plaintext.
@@ -77,8 +71,10 @@ fn leads(file: &[u8]) -> Vec<bool> {
 fn opened(bytes: &[u8], key_name: &str, byte: u8) -> BTreeMap<(i64, i64), (Vec<u8>, Vec<u8>)> {
     let mut all = BTreeMap::new();
     records(bytes, |revision, kv| {
-        let plain = support::opener::open("aescbc", key_name, &[byte; 32], kv.key, kv.value);
-        let value = plain.unwrap_or_else(|| kv.value.to_vec());
+        // What a flipped bit has moved from under the prefix is another tenant's, and copied.
+        let ours = kv.key.starts_with(b"/registry/");
+        let plain = ours.then(|| support::opener::open("aescbc", key_name, &[byte; 32], kv.key, kv.value));
+        let value = plain.flatten().unwrap_or_else(|| kv.value.to_vec());
         all.insert((revision.revision.main, revision.revision.sub), (kv.key.to_vec(), value));
     });
     all
@@ -86,23 +82,12 @@ fn opened(bytes: &[u8], key_name: &str, byte: u8) -> BTreeMap<(i64, i64), (Vec<u
 
 #[test]
 fn every_flipped_bit_ends_in_an_error_or_a_right_output() {
-    let bench = Bench::new();
+    // In memory where that can be had: what is durable is not asked here.
+    let shared = Some(std::path::Path::new("/dev/shm")).filter(|path| path.is_dir());
+    let bench = Bench { dir: shared.map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap() };
     let good = small();
     let leads = leads(&good);
-    let request = Request {
-        verb: Verb::Reencrypt { skip: false },
-        force: false,
-        provider: None,
-        now: jiff::Timestamp::now(),
-    };
-    let task = Task {
-        request,
-        config: Some(("new.yaml".into(), parse("new", 2))),
-        read: vec![parse("old", 1)],
-        tokens: Ok(Vec::new()),
-        record_expected: false,
-        etcd_prefix: "/registry".to_owned(),
-    };
+    let task = task::reencrypt();
     let (input, output) = (bench.path("in.db"), bench.path("out.db"));
     let options = Options { output: output.clone(), threads: 1, ..Options::default() };
     let step = if std::env::var_os("LONG").is_some() { 1 } else { 7 };
@@ -131,10 +116,16 @@ fn every_flipped_bit_ends_in_an_error_or_a_right_output() {
                     assert!(report.verified, "{place}");
                     let after = std::fs::read(&output).unwrap();
                     std::fs::remove_file(&output).unwrap();
-                    assert_eq!(opened(&after, "new", 2), opened(&bytes, "old", 1), "{place}");
+                    assert!(
+                        opened(&after, "new", 2) == opened(&bytes, "old", 1),
+                        "{place}: it holds something else"
+                    );
                 }
                 Err(error) => {
-                    let allowed = matches!(error, Error::Snapshot { .. } | Error::Unreadable { .. });
+                    let allowed = matches!(
+                        error,
+                        Error::Snapshot { .. } | Error::Unreadable { .. } | Error::WouldBePlaintext { .. }
+                    );
                     assert!(allowed, "{place}: {error}");
                     *kinds.entry(error.kind()).or_default() += 1;
                 }

@@ -3,17 +3,15 @@
 
 mod support;
 
-use etcd_rekey::k3s::Verb;
-use etcd_rekey::k3s::change::Request;
-use etcd_rekey::kube::{EncryptionConfiguration, Provider};
+use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
-use etcd_rekey::rekey::{Error, Options, Report, Silent, Task, reencrypt};
+use etcd_rekey::rekey::{Error, Options, Report, Silent, reencrypt};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use support::builder::{Builder, key, object, seal};
-use support::config;
 use support::program::Bench;
+use support::task;
 
 /// A disk on which something happens to the input at one moment of a run.
 #[derive(Clone)]
@@ -76,10 +74,6 @@ impl Disk for Meddling {
     }
 }
 
-fn parse(name: &str, byte: u8) -> EncryptionConfiguration {
-    EncryptionConfiguration::parse(&config(&[&["secrets"]], "aescbc", name, byte)).unwrap()
-}
-
 fn meddled(when: &'static str, what: fn(&Path)) -> (Bench, Result<Report, Error>) {
     let bench = Bench::new();
     let mut builder = Builder::default();
@@ -90,23 +84,9 @@ fn meddled(when: &'static str, what: fn(&Path)) -> (Bench, Result<Report, Error>
         builder.record(&etcd_key, &seal(&old, &etcd_key, &object("Secret", "default", &name, &[7; 9000])));
     }
     let input = bench.file("in.db", builder.snapshot());
-    let request = Request {
-        verb: Verb::Reencrypt { skip: false },
-        force: false,
-        provider: None,
-        now: jiff::Timestamp::now(),
-    };
-    let task = Task {
-        request,
-        config: Some(("new.yaml".into(), parse("new", 2))),
-        read: vec![parse("old", 1)],
-        tokens: Ok(Vec::new()),
-        record_expected: false,
-        etcd_prefix: "/registry".to_owned(),
-    };
     let options = Options { output: bench.path("out.db"), ..Options::default() };
     let disk = Meddling { input: input.clone(), when, what };
-    let result = reencrypt(&input, &task, &options, &disk, &Silent);
+    let result = reencrypt(&input, &task::reencrypt(), &options, &disk, &Silent);
     (bench, result)
 }
 

@@ -4,10 +4,9 @@
 mod support;
 
 use etcd_rekey::k3s::Verb;
-use etcd_rekey::k3s::change::Request;
-use etcd_rekey::kube::{EncryptionConfiguration, Provider};
+use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
-use etcd_rekey::rekey::{Options, Silent, Task, reencrypt};
+use etcd_rekey::rekey::{Options, Silent, reencrypt};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -17,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::builder::{Builder, key};
-use support::config;
 use support::program::{Bench, command, run, text};
+use support::{config, task};
 
 /// A disk that kills the process at its Nth operation, before or after it.
 #[derive(Clone)]
@@ -90,20 +89,10 @@ fn child() {
     let Some(folder) = std::env::var_os("KILLED_IN") else { return };
     let nth = std::env::var("KILLED_AT").unwrap().parse().unwrap();
     let path = |name: &str| Path::new(&folder).join(name);
-    let old = std::fs::read_to_string(path("old.yaml")).unwrap();
-    let request = Request { verb: Verb::RotateKeys, force: false, provider: None, now: jiff::Timestamp::now() };
-    let task = Task {
-        request,
-        config: Some((path("old.yaml"), EncryptionConfiguration::parse(&old).unwrap())),
-        read: Vec::new(),
-        tokens: Ok(Vec::new()),
-        record_expected: false,
-        etcd_prefix: "/registry".to_owned(),
-    };
     let options =
         Options { output: path("out.db"), write_config: Some(path("new.yaml")), ..Options::default() };
     let disk = Deadly { left: Arc::new(AtomicU64::new(nth)) };
-    reencrypt(&path("in.db"), &task, &options, &disk, &Silent).unwrap();
+    reencrypt(&path("in.db"), &task::of(Verb::RotateKeys), &options, &disk, &Silent).unwrap();
 }
 
 fn bench(secrets: u32) -> Bench {

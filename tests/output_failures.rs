@@ -7,8 +7,7 @@
 mod support;
 
 use etcd_rekey::k3s::Verb;
-use etcd_rekey::k3s::change::Request;
-use etcd_rekey::kube::{EncryptionConfiguration, Provider};
+use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{self, Disk, DiskFile, SystemDisk};
 use etcd_rekey::rekey::{Error, Options, Silent, Task, reencrypt};
 use std::io;
@@ -17,8 +16,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::builder::{Builder, key};
-use support::config;
 use support::program::{Bench, run, text};
+use support::task;
 
 /// Counts down to a failure, and records what was asked.
 #[derive(Clone)]
@@ -106,21 +105,6 @@ impl Disk for Failing {
     }
 }
 
-fn parse(name: &str, byte: u8) -> EncryptionConfiguration {
-    EncryptionConfiguration::parse(&config(&[&["secrets"]], "aescbc", name, byte)).unwrap()
-}
-
-fn task(verb: Verb) -> Task {
-    Task {
-        request: Request { verb, force: false, provider: None, now: jiff::Timestamp::now() },
-        config: Some(("old.yaml".into(), parse("old", 1))),
-        read: Vec::new(),
-        tokens: Ok(Vec::new()),
-        record_expected: false,
-        etcd_prefix: "/registry".to_owned(),
-    }
-}
-
 /// Lets every operation fail in its turn, once and from then on, until a run
 /// succeeds; `names` are the files there are then, in the order they appear.
 fn exhaust(bench: &Bench, input: &Path, task: &Task, options: &Options, names: &[&str]) {
@@ -191,10 +175,7 @@ fn every_failure_leaves_the_input_and_nothing_half_done() {
     let bench = Bench::new();
     let input = small(&bench);
     let options = Options { output: bench.path("out.db"), ..Options::default() };
-    let mut task = task(Verb::Reencrypt { skip: false });
-    task.config = Some(("new.yaml".into(), parse("new", 2)));
-    task.read.push(parse("old", 1));
-    exhaust(&bench, &input, &task, &options, &["out.db"]);
+    exhaust(&bench, &input, &task::reencrypt(), &options, &["out.db"]);
 }
 
 #[test]
@@ -206,7 +187,7 @@ fn a_new_key_is_durable_before_anything_it_seals_has_a_name() {
         write_config: Some(bench.path("new.yaml")),
         ..Options::default()
     };
-    exhaust(&bench, &input, &task(Verb::RotateKeys), &options, &["new.yaml", "out.db"]);
+    exhaust(&bench, &input, &task::of(Verb::RotateKeys), &options, &["new.yaml", "out.db"]);
 }
 
 #[test]
@@ -222,13 +203,10 @@ fn an_error_of_the_disk_that_an_early_sync_meets_is_not_lost() {
     }
     let input = bench.file("in.db", builder.snapshot());
     let options = Options { output: bench.path("out.db"), ..Options::default() };
-    let mut task = task(Verb::Reencrypt { skip: false });
-    task.config = Some(("new.yaml".into(), parse("new", 2)));
-    task.read.push(parse("old", 1));
     for nth in 1.. {
         let left = Arc::new(AtomicU64::new(nth));
         let disk = Failing { left, for_ever: false, only: Some("early sync"), asked: Arc::default() };
-        let result = reencrypt(&input, &task, &options, &disk, &Silent);
+        let result = reencrypt(&input, &task::reencrypt(), &options, &disk, &Silent);
         if result.is_ok() {
             assert!(disk.left.load(Ordering::SeqCst) > 0, "a failure was passed over");
             assert!(nth > 1);

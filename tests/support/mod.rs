@@ -9,6 +9,7 @@ pub mod fixtures;
 pub mod judge;
 pub mod opener;
 pub mod program;
+pub mod task;
 
 use base64::Engine;
 use etcd_rekey::bolt::check::Thoroughness;

@@ -207,13 +207,32 @@ pub struct Output<'d> {
 
 impl<'d> Output<'d> {
     /// Looks whether `path` may be written, given what the inputs are (not
-    /// opened: a pipe would wait for ever), and begins
-    /// a temporary file beside it.
+    /// opened: a pipe would wait for ever), and whether `need` bytes fit.
+    /// Returns the directory it lies in.
     ///
     /// # Errors
     /// [`Error::Exists`] without `replace`, [`Error::SameFile`] through links
     /// as well, [`Error::NoSpace`] when `need` bytes do not fit, else
     /// [`Error::Io`].
+    pub fn look(
+        disk: &dyn Disk,
+        path: &Path,
+        inputs: &[Metadata],
+        need: u64,
+        replace: bool,
+    ) -> Result<PathBuf, Error> {
+        let directory = allowed(path, inputs, replace)?;
+        let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
+        // What would make the name durable at the end must be allowed now.
+        disk.sync_directory(&directory).map_err(io("looking at its directory"))?;
+        let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
+        if free < need { Err(Error::NoSpace { directory, need, free }) } else { Ok(directory) }
+    }
+
+    /// Begins a temporary file beside `path`, of `need` bytes.
+    ///
+    /// # Errors
+    /// As [`Output::look`].
     pub fn begin(
         disk: &'d dyn Disk,
         path: &Path,
@@ -221,14 +240,8 @@ impl<'d> Output<'d> {
         need: u64,
         replace: bool,
     ) -> Result<Self, Error> {
-        let directory = allowed(path, inputs, replace)?;
+        let directory = Self::look(disk, path, inputs, need, replace)?;
         let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
-        // What would make the name durable at the end must be allowed now.
-        disk.sync_directory(&directory).map_err(io("looking at its directory"))?;
-        let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
-        if free < need {
-            return Err(Error::NoSpace { directory, need, free });
-        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         remove_stale(&directory, &name);
         let mut random = [0; 8];

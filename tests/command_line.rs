@@ -473,3 +473,42 @@ fn under_nohup_a_hangup_is_ignored() {
     std::io::Read::read_to_end(&mut events, &mut Vec::new()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_dry_run_refuses_what_the_run_would() {
+    let case = case(3);
+    case.bench.file("taken", "precious");
+    let input = text(&case.input).to_owned();
+    let missing = case.bench.path("nowhere").join("out.db");
+    let taken = case.bench.path("taken");
+    for (target, code) in
+        [(text(&taken), 2), (&*input, 2), (text(&missing), 5), (text(case.bench.dir.path()), 2)]
+    {
+        let args = ["reencrypt", &input, "--encryption-config", text(&case.new), "--decryption-config"];
+        let args = [&args[..], &[text(&case.old), "-o", target, "--dry-run"]].concat();
+        run(&args).expect(code);
+    }
+    let before = case.bench.names();
+    case.run(&["--dry-run"]).expect(0);
+    assert_eq!(case.bench.names(), before);
+}
+
+#[test]
+fn a_command_line_that_is_none_is_told_in_json_where_that_was_asked_for() {
+    for words in [
+        &["reencrypt", "in.db", "-w", "json"][..],
+        &["reencrypt", "in.db", "--write-out=json", "--threads", "abc", "-o", "out.db"],
+        &["status", "-wjson", "--no-such-flag"],
+    ] {
+        let told = run(words).expect(2).json();
+        assert_eq!(
+            (&told["error"]["kind"], &told["error"]["exitCode"]),
+            (&"usage".into(), &2.into()),
+            "{words:?}"
+        );
+        assert!(!told["error"]["message"].as_str().unwrap().is_empty());
+    }
+    let plain = run(&["reencrypt", "in.db"]).expect(2);
+    assert!(plain.out.is_empty() && plain.err.contains("--output"));
+    assert!(run(&["--help", "-w", "json"]).expect(0).out.contains("Usage"));
+}

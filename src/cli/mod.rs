@@ -21,12 +21,40 @@ mod write_out;
 use crate::k3s::Verb;
 pub use args::Args;
 use args::Command;
+use clap::Parser;
 pub use exit::Exit;
+use serde_json::json;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Runs a parsed command line.
+/// Runs a command line.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.collect();
+    match Args::try_parse_from(&words) {
+        Ok(args) => command(&args),
+        // Whoever asked for JSON gets it, also of this.
+        Err(error) if error.use_stderr() && asks_for_json(&words) => {
+            let message = error.render().to_string();
+            let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let object = json!({ "error": {
+                "kind": "usage", "message": message, "remedy": "see --help", "exitCode": Exit::Usage.code(),
+            }});
+            let told = write_out::json(&object);
+            if told == Exit::Done { Exit::Usage.into() } else { told.into() }
+        }
+        Err(error) => error.exit(),
+    }
+}
+
+/// Whether a command line that could not be parsed asks for JSON.
+fn asks_for_json(words: &[OsString]) -> bool {
+    let joined = ["-wjson", "-w=json", "--write-out=json"];
+    let apart = |pair: &[OsString]| (pair[0] == "-w" || pair[0] == "--write-out") && pair[1] == "json";
+    words.iter().any(|word| joined.iter().any(|json| word == json)) || words.windows(2).any(apart)
+}
+
+fn command(args: &Args) -> ExitCode {
     core_dumps::switch_off();
     let exit = match &args.command {
         Command::Reencrypt(args) => rewrite::reencrypt(args),

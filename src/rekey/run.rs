@@ -200,6 +200,7 @@ impl<'r> Run<'r> {
         let mut report = self.report(source, prepared, &plan, need);
         let config = self.config(prepared)?;
         if self.options.dry_run {
+            self.look(&self.options.output, need)?;
             return Ok((Outputs::default(), report));
         }
         let mut output = self.begin(&self.options.output, need)?;
@@ -296,6 +297,16 @@ impl<'r> Run<'r> {
 
     /// Begins a file that is none of those the run reads.
     fn begin(&self, path: &Path, need: u64) -> Result<Output<'r>, Error> {
+        Ok(Output::begin(self.disk, path, &self.read()?, need, self.options.force)?)
+    }
+
+    /// Looks whether such a file could be begun.
+    fn look(&self, path: &Path, need: u64) -> Result<(), Error> {
+        Ok(Output::look(self.disk, path, &self.read()?, need, self.options.force).map(drop)?)
+    }
+
+    /// The files the run reads.
+    fn read(&self) -> Result<Vec<std::fs::Metadata>, Error> {
         let open = |file: &Path, source| Error::Open { file: file.to_owned(), source };
         let input = self.file.file.metadata().map_err(|source| open(&self.file.path, source))?;
         let mut inputs = vec![input];
@@ -307,7 +318,7 @@ impl<'r> Run<'r> {
                 Err(source) => return Err(open(path, source)),
             }
         }
-        Ok(Output::begin(self.disk, path, &inputs, need, self.options.force)?)
+        Ok(inputs)
     }
 
     /// Writes the configuration the output needs, durable, without its name.
@@ -316,11 +327,12 @@ impl<'r> Run<'r> {
         if same_place(path, &self.options.output) {
             return Err(crate::output::Error::SameFile { path: path.clone() }.into());
         }
-        if self.options.dry_run {
-            return Ok(None);
-        }
         let bytes = &prepared.config;
-        let mut output = self.begin(path, u64::try_from(bytes.len()).unwrap_or(0))?;
+        let need = u64::try_from(bytes.len()).unwrap_or(0);
+        if self.options.dry_run {
+            return self.look(path, need).map(|()| None);
+        }
+        let mut output = self.begin(path, need)?;
         output.write_all_at(bytes, 0)?;
         output.finish()?;
         Ok(Some(output))

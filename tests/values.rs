@@ -393,3 +393,21 @@ fn keys_of_one_name_are_told_apart_in_the_report() {
     let told = bench.reencrypt(&input, &new, Some(&own), &[]).expect(0).out;
     assert!(told.contains("another key of this name"), "{told}");
 }
+
+#[test]
+fn a_configuration_with_a_plugin_is_never_written_without_it() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    builder.sealed(&old(), "s");
+    let input = bench.file("in.db", builder.snapshot());
+    let own = bench.file("old.yaml", support::config(&[&["secrets"]], "aescbc", "old", 1));
+    let plugin = "  - kms: {apiVersion: v2, name: vault, endpoint: 'unix:///vault.sock'}\n";
+    let with_plugin =
+        support::config(&[&["secrets"]], "aescbc", "new", 9).replace("  - identity: {}\n", plugin);
+    let new = bench.file("new.yaml", with_plugin);
+    let left = bench.path("left.yaml");
+    let refused = bench.reencrypt(&input, &new, Some(&own), &["--write-config", text(&left)]).expect(4);
+    assert!(refused.err.contains("vault"), "{}", refused.err);
+    assert_eq!(bench.names(), ["in.db", "new.yaml", "old.yaml"]);
+    bench.reencrypt(&input, &new, Some(&own), &[]).expect(0);
+}

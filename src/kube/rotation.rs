@@ -221,6 +221,14 @@ impl EncryptionConfiguration {
         Ok(Self::of(blocks))
     }
 
+    /// Whether all of it can be written as text: a KMS plugin would be left out.
+    ///
+    /// # Errors
+    /// [`RotationError::Kms`].
+    pub fn writable(&self) -> Result<(), RotationError> {
+        self.blocks().iter().try_for_each(no_kms)
+    }
+
     /// Changes the keys of each block that writes with some.
     fn each_writing(
         &self,

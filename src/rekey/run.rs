@@ -327,7 +327,7 @@ impl<'r> Run<'r> {
         if same_place(path, &self.options.output) {
             return Err(crate::output::Error::SameFile { path: path.clone() }.into());
         }
-        let bytes = &prepared.config;
+        let bytes = prepared.config.as_ref().map_err(|why| Error::Rotation(why.clone()))?;
         let need = u64::try_from(bytes.len()).unwrap_or(0);
         if self.options.dry_run {
             return self.look(path, need).map(|()| None);

@@ -230,7 +230,7 @@ impl Task {
             besides: Besides { values: Vec::new(), compact },
             proof: None,
             keys: KeysReport::of(&read, &changed),
-            config: changed.writable().map(|()| Zeroizing::new(changed.to_yaml().as_bytes().to_vec())),
+            config: config.writable().map(|()| Zeroizing::new(changed.to_yaml().as_bytes().to_vec())),
             record: None,
             unopened: Vec::new(),
             warnings: Vec::new(),

@@ -3,7 +3,7 @@
 use super::args::Rewrite;
 use crate::k3s::Verb;
 use crate::rekey::Report;
-use crate::rekey::task::RecordReport;
+use crate::rekey::report::RecordReport;
 use std::fmt::Write;
 use std::path::Path;
 

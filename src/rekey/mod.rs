@@ -15,10 +15,11 @@
 //! * [`verify`]: a second reader, which proves it from the two files.
 //! * [`residue`]: old values in free pages.
 //! * [`inventory`]: what is in a snapshot, value by value.
-//! * [`tally`], [`report`]: counts and results.
+//! * [`tally`], [`report`], [`account`]: counts and results.
 //! * [`progress`]: how a run is followed and stopped.
 //! * [`run`]: all of it, in order.
 
+pub mod account;
 pub mod compaction;
 pub mod error;
 pub mod frontier;

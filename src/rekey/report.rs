@@ -2,7 +2,6 @@
 
 use super::error::UnreadableValue;
 use super::residue::Residue;
-use super::task::RecordReport;
 use crate::kube::{EncryptionConfiguration, Keyring};
 use serde::Serialize;
 
@@ -77,6 +76,28 @@ impl KeysReport {
         };
         Self { made: missing(&new, &old), dropped: missing(&old, &new) }
     }
+}
+
+/// A K3s or RKE2 cluster's part in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordReport {
+    /// `k3s` or `rke2`.
+    pub program: &'static str,
+    /// The record's etcd key.
+    pub record: String,
+    /// How many of its revisions were rewritten.
+    pub rewritten: usize,
+    /// The stage it says now.
+    pub stage: String,
+    /// The hash of the configuration in it.
+    pub config_hash: String,
+    /// The provider of its keys.
+    pub provider: Option<String>,
+    /// The provider there was.
+    pub provider_before: Option<String>,
+    /// Control-plane servers whose Nodes are in the snapshot.
+    pub servers: Vec<String>,
 }
 
 /// A finished run.

@@ -1,5 +1,6 @@
 //! A run, from the snapshot to its proven successor.
 
+use super::account;
 use super::compaction::Compaction;
 use super::error::Error;
 use super::frontier::Frontier;
@@ -7,17 +8,12 @@ use super::layout::FileLayout;
 use super::pipeline::{Pipeline, part_size};
 use super::plan::{Changes, Look, Plan};
 use super::progress::{Phase, Progress};
-use super::report::{FileReport, Report, SealReport, ValuesReport};
-use super::residue;
-use super::rules::{Rules, State};
+use super::report::{FileReport, Report};
 use super::source::{SnapshotFile, Source};
-use super::tally::Count;
 use super::task::{Prepared, Task};
 use super::trailers::{self, Sum};
 use super::verify::{Allowed, Verified, compare};
-use crate::etcd::Hashes;
 use crate::etcd::snapshot::{TRAILER, hex};
-use crate::kube::Provider;
 use crate::output::{Disk, Output};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -197,9 +193,10 @@ impl<'r> Run<'r> {
         let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes, marked)
             .map_err(|e| self.file.error(e))?;
         let need = layout.bytes() + u64::try_from(TRAILER).unwrap_or(32);
-        let mut report = self.report(source, prepared, &plan, need);
+        let mut report = account::before(self.file, source, prepared, &plan, need);
         let config = self.config(prepared)?;
         if self.options.dry_run {
+            report.dry_run = true;
             self.look(&self.options.output, need)?;
             return Ok((Outputs::default(), report));
         }
@@ -219,7 +216,7 @@ impl<'r> Run<'r> {
             hash_kv: None,
         });
         if let Some(found) = found {
-            report.proven(&found)?;
+            account::proven(&mut report, &found)?;
         }
         Ok((Outputs { config, snapshot: Some(output) }, report))
     }
@@ -381,90 +378,6 @@ impl<'r> Run<'r> {
             })?;
         if found.equal() { Ok(found) } else { Err(Error::Verification { differences: found.differences }) }
     }
-
-    fn report(&self, source: &Source<'_>, prepared: &Prepared, plan: &Plan, output_bytes: u64) -> Report {
-        let rules = &prepared.rules;
-        let seal = |state| {
-            let seal = rules.seal(state);
-            SealReport { provider: seal.provider, key: seal.name }
-        };
-        let values = plan.values.rows().map(|(resource, (from, to), count)| ValuesReport {
-            resource: resource.to_string(),
-            from: seal(*from),
-            to: seal(*to),
-            rewritten: from != to,
-            current: count.current,
-            old: count.old,
-        });
-        let sealed = |count: &Count| count.current;
-        let to_plain: u64 =
-            plan.values.rows().filter(|(_, (_, to), _)| *to == State::Plain).map(|(_, _, c)| c.current).sum();
-        Report {
-            input: FileReport {
-                file: self.file.path.display().to_string(),
-                bytes: u64::try_from(self.file.map.len()).unwrap_or(u64::MAX),
-                sha256: String::new(),
-                revision: source.history.revision,
-                status_hash: None,
-                hash_kv: None,
-            },
-            output: None,
-            values: values.collect(),
-            secrets: sealed(&plan.reseal) + sealed(&plan.unchanged) - to_plain,
-            only_secrets: rules.only_secrets(),
-            rewritten: plan.reseal.current,
-            rewritten_old: plan.reseal.old,
-            unchanged: plan.unchanged.all(),
-            carried_over: plan.unreadable.clone(),
-            carried_over_records: prepared.unopened.clone(),
-            keys: prepared.keys.clone(),
-            foreign_sealed: plan.foreign_sealed,
-            residue: residue::scan(&source.db, &source.survey.used),
-            verified: false,
-            records: 0,
-            dry_run: self.options.dry_run,
-            output_bytes,
-            dropped: plan.dropped,
-            compacted: self.options.compact,
-            stage: prepared.record.as_ref().map(|record| record.stage.clone()),
-            config_hash: prepared.record.as_ref().map(|record| record.config_hash.clone()),
-            k3s: prepared.record.clone(),
-            warnings: prepared.warnings.iter().cloned().chain(warnings(rules, plan, output_bytes)).collect(),
-        }
-    }
-}
-
-fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let by_gcm: u64 = plan
-        .values
-        .rows()
-        .filter_map(|(_, (from, to), count)| match to {
-            State::Key(number) if from != to => {
-                let key = rules.keyring().keys().get(usize::from(*number))?;
-                (key.provider() == Provider::Aesgcm).then_some(count.all())
-            }
-            _ => None,
-        })
-        .sum();
-    if by_gcm > 200_000 {
-        warnings.push(format!(
-            "{by_gcm} values were sealed with aesgcm; Kubernetes advises another key after 200000"
-        ));
-    }
-    if plan.oversize > 0 {
-        warnings.push(format!(
-            "{} values are close to or above etcd's request limit of 1.5 MiB and may be refused when written again",
-            plan.oversize
-        ));
-    }
-    for (limit, name) in [(8u64 << 30, "8 GiB"), (2 << 30, "2 GiB")] {
-        if output_bytes > limit / 10 * 9 {
-            warnings.push(format!("the output is close to or above etcd's quota of {name}"));
-            break;
-        }
-    }
-    warnings
 }
 
 fn thread_ended() -> Error {
@@ -484,31 +397,4 @@ fn same_place(a: &Path, b: &Path) -> bool {
     let place =
         |path: &Path| (beside(path).canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned));
     place(a) == place(b)
-}
-
-impl Report {
-    /// Takes over what the second reader found.
-    fn proven(&mut self, found: &Verified) -> Result<(), Error> {
-        let mut differences = Vec::new();
-        let lost = found.under_write_key.current != self.secrets
-            || found.carried_over != u64::try_from(self.carried_over.len()).unwrap_or(0);
-        if lost {
-            differences.push("the counts of plan and proof differ".to_owned());
-        }
-        if !differences.is_empty() {
-            return Err(Error::Verification { differences });
-        }
-        let hashes = found.hashes;
-        let set = |file: &mut FileReport, hashes: Option<Hashes>| {
-            file.status_hash = hashes.map(|hashes| hashes.status);
-            file.hash_kv = hashes.map(|hashes| hashes.kv);
-        };
-        set(&mut self.input, hashes.map(|(input, _)| input));
-        if let Some(output) = &mut self.output {
-            set(output, hashes.map(|(_, output)| output));
-        }
-        self.verified = true;
-        self.records = found.records;
-        Ok(())
-    }
 }

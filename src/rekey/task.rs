@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::plan::Besides;
 use super::readable::Readers;
-use super::report::KeysReport;
+use super::report::{KeysReport, RecordReport};
 use super::rules::{MOST_KEYS, Rules};
 use super::source::{SnapshotFile, Source};
 use crate::etcd::history::Record;
@@ -15,7 +15,6 @@ use crate::k3s::{self, Cluster, Token, Verb};
 use crate::kube::rotation::{NewKeys, RotationError};
 use crate::kube::{EncryptionConfiguration, Provider};
 use jiff::Timestamp;
-use serde::Serialize;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -34,28 +33,6 @@ pub struct Task {
     pub record_expected: bool,
     /// Prefix of Kubernetes' keys.
     pub etcd_prefix: String,
-}
-
-/// A K3s or RKE2 cluster's part in a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RecordReport {
-    /// `k3s` or `rke2`.
-    pub program: &'static str,
-    /// The record's etcd key.
-    pub record: String,
-    /// How many of its revisions were rewritten.
-    pub rewritten: usize,
-    /// The stage it says now.
-    pub stage: String,
-    /// The hash of the configuration in it.
-    pub config_hash: String,
-    /// The provider of its keys.
-    pub provider: Option<String>,
-    /// The provider there was.
-    pub provider_before: Option<String>,
-    /// Control-plane servers whose Nodes are in the snapshot.
-    pub servers: Vec<String>,
 }
 
 /// What that means for a snapshot.

@@ -1,0 +1,134 @@
+//! What a run says of itself: counts of the plan, and what the second reader
+//! found.
+
+use super::error::Error;
+use super::plan::Plan;
+use super::report::{FileReport, Report, SealReport, ValuesReport};
+use super::residue;
+use super::rules::{Rules, State};
+use super::source::{SnapshotFile, Source};
+use super::tally::Count;
+use super::task::Prepared;
+use super::verify::Verified;
+use crate::etcd::Hashes;
+use crate::kube::Provider;
+
+/// What a run is about to do. `output_bytes` is the length of the output.
+#[must_use]
+pub fn before(
+    file: &SnapshotFile,
+    source: &Source<'_>,
+    prepared: &Prepared,
+    plan: &Plan,
+    output_bytes: u64,
+) -> Report {
+    let rules = &prepared.rules;
+    let seal = |state| {
+        let seal = rules.seal(state);
+        SealReport { provider: seal.provider, key: seal.name }
+    };
+    let values = plan.values.rows().map(|(resource, (from, to), count)| ValuesReport {
+        resource: resource.to_string(),
+        from: seal(*from),
+        to: seal(*to),
+        rewritten: from != to,
+        current: count.current,
+        old: count.old,
+    });
+    let sealed = |count: &Count| count.current;
+    let to_plain: u64 =
+        plan.values.rows().filter(|(_, (_, to), _)| *to == State::Plain).map(|(_, _, c)| c.current).sum();
+    Report {
+        input: FileReport {
+            file: file.path.display().to_string(),
+            bytes: u64::try_from(file.map.len()).unwrap_or(u64::MAX),
+            sha256: String::new(),
+            revision: source.history.revision,
+            status_hash: None,
+            hash_kv: None,
+        },
+        output: None,
+        values: values.collect(),
+        secrets: sealed(&plan.reseal) + sealed(&plan.unchanged) - to_plain,
+        only_secrets: rules.only_secrets(),
+        rewritten: plan.reseal.current,
+        rewritten_old: plan.reseal.old,
+        unchanged: plan.unchanged.all(),
+        carried_over: plan.unreadable.clone(),
+        carried_over_records: prepared.unopened.clone(),
+        keys: prepared.keys.clone(),
+        foreign_sealed: plan.foreign_sealed,
+        residue: residue::scan(&source.db, &source.survey.used),
+        verified: false,
+        records: 0,
+        dry_run: false,
+        output_bytes,
+        dropped: plan.dropped,
+        compacted: prepared.besides.compact,
+        stage: prepared.record.as_ref().map(|record| record.stage.clone()),
+        config_hash: prepared.record.as_ref().map(|record| record.config_hash.clone()),
+        k3s: prepared.record.clone(),
+        warnings: prepared.warnings.iter().cloned().chain(warnings(rules, plan, output_bytes)).collect(),
+    }
+}
+
+fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let by_gcm: u64 = plan
+        .values
+        .rows()
+        .filter_map(|(_, (from, to), count)| match to {
+            State::Key(number) if from != to => {
+                let key = rules.keyring().keys().get(usize::from(*number))?;
+                (key.provider() == Provider::Aesgcm).then_some(count.all())
+            }
+            _ => None,
+        })
+        .sum();
+    if by_gcm > 200_000 {
+        warnings.push(format!(
+            "{by_gcm} values were sealed with aesgcm; Kubernetes advises another key after 200000"
+        ));
+    }
+    if plan.oversize > 0 {
+        warnings.push(format!(
+            "{} values are close to or above etcd's request limit of 1.5 MiB and may be refused when written again",
+            plan.oversize
+        ));
+    }
+    for (limit, name) in [(8u64 << 30, "8 GiB"), (2 << 30, "2 GiB")] {
+        if output_bytes > limit / 10 * 9 {
+            warnings.push(format!("the output is close to or above etcd's quota of {name}"));
+            break;
+        }
+    }
+    warnings
+}
+
+/// Takes over what the second reader found.
+///
+/// # Errors
+/// [`Error::Verification`] when the counts differ.
+pub fn proven(report: &mut Report, found: &Verified) -> Result<(), Error> {
+    let mut differences = Vec::new();
+    let lost = found.under_write_key.current != report.secrets
+        || found.carried_over != u64::try_from(report.carried_over.len()).unwrap_or(0);
+    if lost {
+        differences.push("the counts of plan and proof differ".to_owned());
+    }
+    if !differences.is_empty() {
+        return Err(Error::Verification { differences });
+    }
+    let hashes = found.hashes;
+    let set = |file: &mut FileReport, hashes: Option<Hashes>| {
+        file.status_hash = hashes.map(|hashes| hashes.status);
+        file.hash_kv = hashes.map(|hashes| hashes.kv);
+    };
+    set(&mut report.input, hashes.map(|(input, _)| input));
+    if let Some(output) = &mut report.output {
+        set(output, hashes.map(|(_, output)| output));
+    }
+    report.verified = true;
+    report.records = found.records;
+    Ok(())
+}

@@ -5,144 +5,17 @@
 //! renamed; the directory is made durable after that. What is dropped before
 //! leaves nothing. Tests put a failing [`Disk`] in the real one's place.
 
-use rustix::fs::{FlockOperation, flock};
+mod disk;
 mod error;
 
-use std::fs::{File, Metadata, OpenOptions};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use disk::{Disk, DiskFile, SystemDisk};
 pub use error::Error;
-
-/// A file being written, by several threads at once.
-pub trait DiskFile: Send + Sync {
-    /// Gives the file its length and takes the room for it, before anything
-    /// is written.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn reserve(&self, bytes: u64) -> io::Result<()>;
-
-    /// Writes bytes at a place.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
-
-    /// Makes the content written so far durable, ahead of [`DiskFile::sync`],
-    /// while other threads go on writing.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn sync_data_early(&self) -> io::Result<()>;
-
-    /// Makes everything written so far durable.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn sync(&self) -> io::Result<()>;
-}
-
-/// What the program asks of a file system for its outputs.
-pub trait Disk: Sync {
-    /// Creates a file that must not exist, mode 0600.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-
-    /// Renames a file; without `replace`, never over one that is there.
-    ///
-    /// # Errors
-    /// As the file system's; `AlreadyExists` when one is there.
-    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()>;
-
-    /// Removes a file.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn remove(&self, path: &Path) -> io::Result<()>;
-
-    /// Makes the names in a directory durable.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn sync_directory(&self, path: &Path) -> io::Result<()>;
-
-    /// Bytes an ordinary user may still write there.
-    ///
-    /// # Errors
-    /// As the file system's.
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64>;
-}
-
-/// The real file system.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct SystemDisk;
-
-impl DiskFile for File {
-    fn reserve(&self, bytes: u64) -> io::Result<()> {
-        use rustix::fs::{FallocateFlags, fallocate};
-        use rustix::io::Errno;
-        match fallocate(self, FallocateFlags::empty(), 0, bytes) {
-            // File systems that cannot take room ahead.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.set_len(bytes),
-            Err(Errno::INTR) => self.reserve(bytes),
-            result => Ok(result?),
-        }
-    }
-
-    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, bytes, at)
-    }
-
-    fn sync_data_early(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_all()
-    }
-}
-
-impl Disk for SystemDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        // For as long as it is written; a file system without locks goes without.
-        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-        Ok(Box::new(file))
-    }
-
-    fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        if replace {
-            return std::fs::rename(from, to);
-        }
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // File systems that do not know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if std::fs::symlink_metadata(to).is_err() => {
-                std::fs::rename(from, to)
-            }
-            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
-            result => Ok(result?),
-        }
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-
-    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(directory)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-}
 
 /// An output on its way. Dropped before [`Output::publish`], it leaves nothing.
 pub struct Output<'d> {

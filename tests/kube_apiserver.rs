@@ -13,6 +13,8 @@ mod api_server;
 mod client;
 #[path = "real_etcd/release.rs"]
 mod release;
+#[path = "kube_apiserver/served.rs"]
+mod served;
 #[path = "real_etcd/server.rs"]
 mod server;
 mod support;
@@ -20,42 +22,10 @@ mod support;
 use api_server::ApiServer;
 use release::Release;
 use serde_json::{Value, json};
+use served::{assert_serves, manifest};
 use server::Server;
-use sha2::{Digest, Sha256};
 use support::program::{Bench, Ran, run, text};
 use support::{blocks, config, fixture};
-
-/// What the manifests hold of an object: SHA-256 of its JSON, keys sorted, no
-/// spaces.
-fn sha256(object: &Value) -> String {
-    etcd_rekey::etcd::snapshot::hex(&Sha256::digest(object.to_string().as_bytes()))
-}
-
-fn manifest(name: &str) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(fixture(name, "manifest.json")).unwrap()).unwrap()
-}
-
-/// Every object and list of a manifest is served as it was.
-fn assert_serves(api: &ApiServer, name: &str, manifest: &Value) {
-    let objects = manifest["objects"].as_array().unwrap();
-    let paths: Vec<&str> = objects.iter().map(|object| object["api"].as_str().unwrap()).collect();
-    let served = api.get(&paths);
-    assert_eq!(served.len(), paths.len(), "{name}");
-    for (expected, object) in objects.iter().zip(&served) {
-        let path = &expected["api"];
-        assert_eq!(
-            object["metadata"]["resourceVersion"], expected["resourceVersion"],
-            "{name} {path}: {object}"
-        );
-        assert_eq!(sha256(object), expected["object_sha256"], "{name} {path}: {object}");
-    }
-    let lists = manifest["lists"].as_object().unwrap();
-    let paths: Vec<&str> = lists.keys().map(String::as_str).collect();
-    for ((path, count), list) in lists.iter().zip(api.get(&paths)) {
-        let items = list["items"].as_array().unwrap_or_else(|| panic!("{name} {path}: {list}"));
-        assert_eq!(items.len(), usize::try_from(count.as_u64().unwrap()).unwrap(), "{name} {path}");
-    }
-}
 
 fn secret(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": value}})

@@ -85,6 +85,17 @@ impl ApiServer {
         answer
     }
 
+    /// Sends a document as kubectl would; returns the answer, whatever it is.
+    pub fn post_yaml(&self, path: &str, document: &str) -> Value {
+        let output = Self::curl()
+            .args(["-X", "POST", "-H", "Content-Type: application/yaml", "-H", "Accept: application/json"])
+            .args(["--data-binary", document])
+            .arg(self.url(path))
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     fn curl() -> Command {
         let mut command = Command::new("curl");
         // Its certificate is its own; the address is the loopback's.

@@ -57,6 +57,16 @@ impl Server {
         members: usize,
         flags: &[&str],
     ) -> Vec<Self> {
+        let mut servers = Self::members(release, home, members, flags);
+        for server in &servers {
+            server.restore(snapshot, &[]);
+        }
+        Self::start_together(&mut servers);
+        servers
+    }
+
+    /// The members of a cluster, without data as yet; `home` must not exist.
+    pub fn members(release: Release, home: &Path, members: usize, flags: &[&str]) -> Vec<Self> {
         std::fs::create_dir(home).expect("a folder for the cluster");
         let names = (0..members).map(|number| format!("member-{number}"));
         let mut servers: Vec<Self> = names.map(|name| Self::named(release, &home.join(&name), &name)).collect();
@@ -64,15 +74,18 @@ impl Server {
         for server in &mut servers {
             server.cluster = cluster.join(",");
             server.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-            server.restore(snapshot, &[]);
-        }
-        for server in &mut servers {
-            server.spawn();
-        }
-        for server in &mut servers {
-            server.wait_until_it_answers();
         }
         servers
+    }
+
+    /// Starts the members of a cluster, none of which answers before most run.
+    pub fn start_together(servers: &mut [Self]) {
+        for server in servers.iter_mut() {
+            server.spawn();
+        }
+        for server in servers {
+            server.wait_until_it_answers();
+        }
     }
 
     fn restore(&self, snapshot: &Path, flags: &[&str]) {
@@ -82,9 +95,9 @@ impl Server {
             "restore".as_ref(),
             snapshot.as_os_str(),
             "--name".as_ref(),
-            self.name.as_ref(),
+            self.name().as_ref(),
             "--initial-cluster".as_ref(),
-            self.cluster.as_ref(),
+            self.initial_cluster().as_ref(),
             "--initial-advertise-peer-urls".as_ref(),
             peer.as_ref(),
             "--data-dir".as_ref(),
@@ -159,11 +172,23 @@ impl Server {
         Self { release, home, name, client, peer, cluster, flags: Vec::new(), process: None }
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its name in its cluster.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every member of its cluster, as flags have it.
+    pub fn initial_cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Where its data lie.
+    pub fn data(&self) -> PathBuf {
         self.home.join("data")
     }
 
-    fn peer_url(&self) -> String {
+    /// Where its peers go.
+    pub fn peer_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.peer)
     }
 

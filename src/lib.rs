@@ -10,8 +10,9 @@
 //! * [`rekey`]: every value under a new key, in a fresh file, proven.
 //! * [`cli`]: the command line; the only room that talks to a terminal.
 //!
-//! Beside them stand [`map`], the memory map, which has the only unsafe code,
-//! and [`output`], the one seam through which bytes reach the disk.
+//! Beside them stand [`map`], the memory map, [`simd`], three inner loops in
+//! the processor's own instructions (these two have the only unsafe code), and
+//! [`output`], the one seam through which bytes reach the disk.
 //!
 //! # A worked example
 //!
@@ -67,3 +68,4 @@ pub mod kube;
 pub mod map;
 pub mod output;
 pub mod rekey;
+pub mod simd;

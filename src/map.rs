@@ -1,4 +1,5 @@
-//! The memory map of a snapshot: the only unsafe code of the program.
+//! The memory map of a snapshot. Its unsafe code is the only one that touches
+//! memory (the other, in [`crate::simd`], calls functions).
 //!
 //! A file may shrink while it is mapped. The system then sends SIGBUS to
 //! whoever touches a page that is gone, which by itself would end the program

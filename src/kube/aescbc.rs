@@ -6,8 +6,10 @@
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
 use super::cipher::{NotOpened, sized};
+use crate::simd::Vaes;
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit, consts::U16};
 use aes::{Aes128, Aes192, Aes256};
+use zeroize::Zeroizing;
 
 /// Bytes of a block, and of the IV.
 pub const BLOCK: usize = 16;
@@ -24,6 +26,8 @@ const DEEP: usize = 8;
 const RUN: usize = 128;
 
 type Block = Array<u8, U16>;
+/// One block of each lane.
+type Row<const L: usize> = [[u8; BLOCK]; L];
 
 /// AES-CBC under one key. The ciphers wipe their key schedules when dropped.
 #[derive(Clone)]
@@ -34,12 +38,19 @@ pub enum AesCbc {
     Aes192(Box<Aes192>),
     /// A 32-byte key.
     Aes256(Box<Aes256>),
+    /// A key of any of these lengths, where the processor has VAES.
+    Vaes(Box<Vaes>),
 }
 
 impl AesCbc {
     /// The cipher under this key; `None` when it is not 16, 24 or 32 bytes long.
     #[must_use]
     pub fn new(key: &[u8]) -> Option<Self> {
+        Vaes::new(key).map(|vaes| Self::Vaes(Box::new(vaes))).or_else(|| Self::portable(key))
+    }
+
+    /// The same by the `aes` crate, for every processor.
+    fn portable(key: &[u8]) -> Option<Self> {
         match key.len() {
             16 => Aes128::new_from_slice(key).ok().map(|aes| Self::Aes128(Box::new(aes))),
             24 => Aes192::new_from_slice(key).ok().map(|aes| Self::Aes192(Box::new(aes))),
@@ -86,6 +97,10 @@ impl AesCbc {
             Self::Aes128(aes) => decrypt(&**aes, iv, body, out),
             Self::Aes192(aes) => decrypt(&**aes, iv, body, out),
             Self::Aes256(aes) => decrypt(&**aes, iv, body, out),
+            Self::Vaes(aes) => {
+                let iv = iv.first_chunk().copied().unwrap_or_default();
+                aes.decrypt_chained(&iv, body.as_chunks().0, out.as_chunks_mut().0);
+            }
         }
     }
 
@@ -100,9 +115,10 @@ impl AesCbc {
     /// Encrypts placed values in place, many side by side.
     pub fn seal(&self, values: &mut [&mut [u8]]) {
         match self {
-            Self::Aes128(aes) => encrypt(&**aes, values),
-            Self::Aes192(aes) => encrypt(&**aes, values),
-            Self::Aes256(aes) => encrypt(&**aes, values),
+            Self::Aes128(aes) => encrypt(values, chained(&**aes)),
+            Self::Aes192(aes) => encrypt(values, chained(&**aes)),
+            Self::Aes256(aes) => encrypt(values, chained(&**aes)),
+            Self::Vaes(aes) => encrypt(values, |chain, rows, _| aes.encrypt_rows(chain, rows)),
         }
     }
 }
@@ -162,21 +178,40 @@ struct Lane<'v> {
     next: usize,
 }
 
-/// Runs up to [`LANES`] values in step. A lane whose value is done takes the
-/// next one, so values of unequal length keep all lanes busy but at the end.
-fn encrypt<C: BlockCipherEncrypt<BlockSize = U16>>(aes: &C, values: &mut [&mut [u8]]) {
+/// Encrypts rows of blocks with the `aes` crate, each of the first `width`
+/// lanes chained on its own.
+fn chained<C>(aes: &C) -> impl Fn(&mut Row<LANES>, &mut [Row<LANES>], usize)
+where
+    C: BlockCipherEncrypt<BlockSize = U16>,
+{
+    |chain, rows, width| {
+        for row in rows {
+            let (row, _) = row.as_flattened_mut().split_at_mut(width * BLOCK);
+            xor(row, chain.as_flattened());
+            let (blocks, _) = Block::slice_as_chunks_mut(row);
+            aes.encrypt_blocks(blocks);
+            chain.as_flattened_mut()[..width * BLOCK].copy_from_slice(row);
+        }
+    }
+}
+
+/// Runs up to `L` values in step, each in a lane of the tile that `rows`
+/// encrypts, told the last ciphertext of each lane and how many lanes count.
+/// A lane whose value is done takes the next one, so values of unequal length
+/// keep all lanes busy but at the end.
+fn encrypt<const L: usize>(values: &mut [&mut [u8]], rows: impl Fn(&mut Row<L>, &mut [Row<L>], usize)) {
     let mut waiting = values.iter_mut().filter_map(|value| {
         let (blocks, _) = value.as_chunks_mut::<BLOCK>();
         let iv = *blocks.first()?;
         (blocks.len() > 1).then_some((iv, Lane { blocks, next: 1 }))
     });
-    let mut chain = [Block::default(); LANES];
-    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(LANES);
-    for ((iv, lane), state) in waiting.by_ref().take(LANES).zip(&mut chain) {
-        *state = iv.into();
+    let mut chain = [[0; BLOCK]; L];
+    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(L);
+    for ((iv, lane), state) in waiting.by_ref().take(L).zip(&mut chain) {
+        *state = iv;
         lanes.push(lane);
     }
-    let mut tile = zeroize::Zeroizing::new([[[0u8; BLOCK]; LANES]; DEEP]);
+    let mut tile = Zeroizing::new([[[0; BLOCK]; L]; DEEP]);
     while let Some(steps) = lanes.iter().map(|lane| lane.blocks.len() - lane.next).min() {
         // A full batch is cheaper than a handful of single blocks; the idle
         // lanes' results are not used.
@@ -189,13 +224,7 @@ fn encrypt<C: BlockCipherEncrypt<BlockSize = U16>>(aes: &C, values: &mut [&mut [
                     row[number] = *block;
                 }
             }
-            for row in tile.iter_mut().take(deep) {
-                let (row, _) = row.as_flattened_mut().split_at_mut(width * BLOCK);
-                xor(row, Block::slice_as_flattened(&chain));
-                let (blocks, _) = Block::slice_as_chunks_mut(row);
-                aes.encrypt_blocks(blocks);
-                chain[..width].copy_from_slice(blocks);
-            }
+            rows(&mut chain, &mut tile[..deep], width);
             for (number, lane) in lanes.iter_mut().enumerate() {
                 let blocks = &mut lane.blocks[lane.next..lane.next + deep];
                 for (row, block) in tile.iter().zip(blocks) {
@@ -209,7 +238,7 @@ fn encrypt<C: BlockCipherEncrypt<BlockSize = U16>>(aes: &C, values: &mut [&mut [
             if lanes[i].next < lanes[i].blocks.len() {
                 i += 1;
             } else if let Some((iv, lane)) = waiting.next() {
-                chain[i] = iv.into();
+                chain[i] = iv;
                 lanes[i] = lane;
                 i += 1;
             } else {
@@ -229,7 +258,9 @@ mod tests {
     proptest! {
         #[test]
         fn lanes_encrypt_as_one_value_at_a_time_does(
-            key in prop_oneof![proptest::collection::vec(any::<u8>(), 32..=32)],
+            key in proptest::collection::vec(any::<u8>(), 32),
+            length in prop_oneof![Just(16), Just(24), Just(32)],
+            portable in any::<bool>(),
             lengths in proptest::collection::vec(0usize..700, 0..150),
         ) {
             let plains: Vec<Vec<u8>> =
@@ -240,13 +271,15 @@ mod tests {
                 AesCbc::place(&mut out, &iv(i), plain);
                 out
             }).collect();
-            let cipher = AesCbc::new(&key).unwrap();
+            let key = &key[..length];
+            let cipher = if portable { AesCbc::portable(key) } else { AesCbc::new(key) }.unwrap();
             cipher.seal(&mut placed.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>());
             for (i, (plain, sealed)) in plains.iter().zip(&placed).enumerate() {
-                let mut expected = plain.clone();
-                expected.resize(plain.len() + 16, 0);
-                let expected = cbc::Encryptor::<Aes256>::new_from_slices(&key, &iv(i)).unwrap()
-                    .encrypt_padded::<Pkcs7>(&mut expected, plain.len()).unwrap();
+                let expected = match length {
+                    16 => reference::<Aes128>(key, iv(i), plain),
+                    24 => reference::<Aes192>(key, iv(i), plain),
+                    _ => reference::<Aes256>(key, iv(i), plain),
+                };
                 prop_assert_eq!(&sealed[16..], expected);
                 prop_assert_eq!(sealed.len(), AesCbc::sealed_len(plain.len()));
                 let mut out = Vec::new();
@@ -255,6 +288,17 @@ mod tests {
                 prop_assert_eq!(cipher.opened_len(sealed), Ok(plain.len()));
             }
         }
+    }
+
+    /// The `cbc` crate's.
+    fn reference<C>(key: &[u8], iv: [u8; 16], plain: &[u8]) -> Vec<u8>
+    where
+        C: BlockCipherEncrypt<BlockSize = U16> + KeyInit,
+    {
+        let mut out = plain.to_vec();
+        out.resize(plain.len() + 16, 0);
+        let encryptor = cbc::Encryptor::<C>::new_from_slices(key, &iv).unwrap();
+        encryptor.encrypt_padded::<Pkcs7>(&mut out, plain.len()).unwrap().to_vec()
     }
 
     #[test]

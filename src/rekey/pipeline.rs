@@ -69,10 +69,13 @@ impl<'a> Pipeline<'_, 'a> {
         // Their memory is used again: fresh memory is slow to touch.
         let buffers = Mutex::new(Vec::<Zeroizing<Vec<u8>>>::new());
         let buffers = || buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        // The file system lets one write to a file at a time, and has the
+        // others spin for their turn; here they sleep, and the core is free.
+        let turn = Mutex::new(());
         let failure = OnceLock::new();
         pool.in_place_scope_fifo(|scope| {
             for (number, part) in parts.iter().enumerate() {
-                let (buffers, failure) = (&buffers, &failure);
+                let (buffers, turn, failure) = (&buffers, &turn, &failure);
                 scope.spawn_fifo(move |_| {
                     if failure.get().is_some() {
                         return;
@@ -84,7 +87,10 @@ impl<'a> Pipeline<'_, 'a> {
                             return Err(Error::Interrupted);
                         }
                         let current = self.make(part, &mut bytes)?;
-                        output.write_all_at(&bytes, part.at)?;
+                        {
+                            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                            output.write_all_at(&bytes, part.at)?;
+                        }
                         Ok((bytes, current))
                     }));
                     match made {

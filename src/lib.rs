@@ -8,6 +8,7 @@
 //! * [`kube`]: EncryptionConfiguration, providers, sealed values, objects.
 //! * [`k3s`]: the record K3s and RKE2 keep in a snapshot, and its stages.
 //! * [`rekey`]: every value under a new key, in a fresh file, proven.
+//! * `live`: a snapshot saved from a live etcd, or compared with one (feature `live`).
 //! * [`cli`]: the command line; the only room that talks to a terminal.
 //!
 //! Beside them stand [`map`], the memory map, [`simd`], three inner loops in
@@ -65,6 +66,8 @@ pub mod cli;
 pub mod etcd;
 pub mod k3s;
 pub mod kube;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod map;
 pub mod output;
 pub mod rekey;

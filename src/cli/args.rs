@@ -62,6 +62,13 @@ pub enum Command {
         after_help = "Example:\n  etcd-rekey get snapshot.db default/my-secret --encryption-config enc.yaml --reveal"
     )]
     Get(Get),
+    /// Save a snapshot from a live etcd, compare one with a restored cluster, rehearse a restore
+    #[cfg(feature = "live")]
+    #[command(subcommand)]
+    Snapshot(super::live_flags::Snapshot),
+    /// Not in this binary: it was built without the feature `live`
+    #[cfg(not(feature = "live"))]
+    Snapshot(super::without_live::Words),
 }
 
 /// `reencrypt`.

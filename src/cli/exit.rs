@@ -23,6 +23,8 @@ pub enum Exit {
     Verification,
     /// Done, but values that do not open were carried over.
     CarriedOver,
+    /// A live etcd cannot be reached, or does not answer as it must.
+    Live,
     /// Stopped by this signal.
     Signal(u8),
 }
@@ -40,6 +42,7 @@ impl Exit {
             Self::Io => 5,
             Self::Verification => 6,
             Self::CarriedOver => 7,
+            Self::Live => 8,
             Self::Signal(signal) => 128u8.saturating_add(signal),
         }
     }
@@ -93,6 +96,46 @@ impl From<&rekey::Error> for Exit {
     }
 }
 
+#[cfg(feature = "live")]
+impl From<&crate::live::Error> for Exit {
+    fn from(error: &crate::live::Error) -> Self {
+        use crate::live::{Error, refusal::Refusal};
+        match error {
+            Error::Endpoint { .. }
+            | Error::Transport { .. }
+            | Error::OneEndpoint { .. }
+            | Error::Usage { .. }
+            | Error::HalfACertificate
+            | Error::NoCertificates { .. }
+            | Error::Pem { .. }
+            | Error::NoRoots { .. }
+            | Error::NoProgram { .. }
+            | Error::Program { .. }
+            | Error::Output(
+                output::Error::Exists { .. }
+                | output::Error::SameFile { .. }
+                | output::Error::NotAFile { .. }
+                | output::Error::NoName { .. },
+            ) => Self::Usage,
+            Error::Read { .. } | Error::Scratch { .. } | Error::NoSpace { .. } | Error::Output(_) => Self::Io,
+            Error::Refused { why: Refusal::Corrupt, .. } | Error::Restore { .. } | Error::Start { .. } => {
+                Self::Verification
+            }
+            Error::Unreachable { .. }
+            | Error::Tls { .. }
+            | Error::Stalled { .. }
+            | Error::Refused { .. }
+            | Error::Learner { .. }
+            | Error::OtherCluster { .. }
+            | Error::Nonsense { .. }
+            | Error::CutShort { .. } => Self::Live,
+            Error::Runtime { .. } => Self::Unexpected,
+            Error::Interrupted => Self::from(&rekey::Error::Interrupted),
+            Error::Rekey(error) => Self::from(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +151,7 @@ mod tests {
             (Exit::Io, 5),
             (Exit::Verification, 6),
             (Exit::CarriedOver, 7),
+            (Exit::Live, 8),
             (Exit::Signal(2), 130),
             (Exit::Signal(15), 143),
         ];

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const MOST: u64 = 16 << 20;
 
 /// Reads a text with keys in it.
-fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Error> {
+pub(super) fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Error> {
     let io = |source| Error::Open { file: path.to_owned(), source };
     // Room at once: a buffer that grew would leave keys behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 16));
@@ -26,7 +26,8 @@ fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Er
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn secret_file(path: &Path) -> Result<Zeroizing<String>, Error> {
+/// Reads a text with keys in it from a file, or a pipe.
+pub(super) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Error> {
     // A pipe will do: keys need not lie in a file.
     let file = std::fs::File::open(path);
     secret_text(path, file.map_err(|source| Error::Open { file: path.to_owned(), source })?)

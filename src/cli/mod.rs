@@ -8,6 +8,12 @@ mod flags;
 mod get;
 mod inputs;
 mod list;
+#[cfg(feature = "live")]
+mod live;
+#[cfg(feature = "live")]
+mod live_flags;
+#[cfg(feature = "live")]
+mod live_text;
 mod next_steps;
 mod progress;
 mod record_status;
@@ -16,6 +22,8 @@ mod signals;
 mod status;
 mod summary;
 mod verify;
+#[cfg(not(feature = "live"))]
+mod without_live;
 mod write_out;
 
 use crate::k3s::Verb;
@@ -68,6 +76,10 @@ fn command(args: &Args) -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::List(args) => list::run(args),
         Command::Get(args) => get::run(args),
+        #[cfg(feature = "live")]
+        Command::Snapshot(args) => live::run(args),
+        #[cfg(not(feature = "live"))]
+        Command::Snapshot(args) => without_live::run(args),
     };
     exit.into()
 }

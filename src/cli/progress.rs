@@ -24,6 +24,14 @@ struct State {
 }
 
 impl Shown {
+    /// The same, for what is no rewrite: a phase that counts has a unit of its own.
+    #[cfg(feature = "live")]
+    #[must_use]
+    pub fn counting(mode: ProgressMode) -> Self {
+        let running = Running { progress: mode, progress_every: 1, threads: 0 };
+        Self::new(&running, "keys")
+    }
+
     /// As the flags say; `unit` is what is counted.
     #[must_use]
     pub fn new(running: &Running, unit: &'static str) -> Self {
@@ -55,7 +63,30 @@ impl Shown {
         }
     }
 
+    /// Tells where a phase that counts has come to: `told` is what the last
+    /// line said.
+    fn tell_counted(&self, state: &mut State) {
+        let Some((did, unit, size)) = counted(state.phase) else { return };
+        state.told = state.done;
+        let (count, total) = (state.done / size, state.total / size);
+        match self.mode {
+            ProgressMode::Plain => line_out(&format!("{did} {count} of {total} {unit}")),
+            ProgressMode::Json => line_out(&format!(
+                r#"{{"event":"progress","{did}":{},"total":{},"unit":"{}"}}"#,
+                state.done,
+                state.total,
+                if size == 1 { unit } else { "bytes" }
+            )),
+            _ => {}
+        }
+    }
+
     fn finish(&self, state: &mut State) {
+        if let Some((_, _, size)) = counted(state.phase)
+            && (state.told == 0 || state.told / size < state.done / size)
+        {
+            self.tell_counted(state);
+        }
         if state.phase == Some(Phase::Reencrypting) {
             self.catch_up(state);
             if state.told < state.done {
@@ -66,6 +97,15 @@ impl Shown {
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What a phase that counts did, of what, and how many make one that is told.
+fn counted(phase: Option<Phase>) -> Option<(&'static str, &'static str, u64)> {
+    match phase? {
+        Phase::Receiving => Some(("received", "MiB", 1 << 20)),
+        Phase::Comparing => Some(("compared", "keys", 1)),
+        _ => None,
     }
 }
 
@@ -98,6 +138,18 @@ impl Progress for Shown {
                 bar.set_message(phase.name());
                 state.bar = Some(bar);
             }
+            ProgressMode::Bar if counted(Some(phase)).is_some() => {
+                let bar = ProgressBar::new(total);
+                let template = if phase == Phase::Receiving {
+                    "{msg} [{bar:32}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}"
+                } else {
+                    "{msg} [{bar:32}] {human_pos}/{human_len} keys eta {eta}"
+                };
+                let style = ProgressStyle::with_template(template);
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_message(phase.name());
+                state.bar = Some(bar);
+            }
             ProgressMode::Bar => {
                 let bar = ProgressBar::new_spinner();
                 bar.set_message(phase.name());
@@ -114,6 +166,21 @@ impl Progress for Shown {
         match &state.bar {
             Some(bar) => bar.set_position(state.done),
             None => self.catch_up(&mut state),
+        }
+    }
+
+    fn counted(&self, units: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.done += units;
+        match &state.bar {
+            Some(bar) => bar.set_position(state.done),
+            // A twentieth at a time, and what can be told apart.
+            None => {
+                let size = counted(state.phase).map_or(1, |(_, _, size)| size);
+                if state.done - state.told >= (state.total / 20).max(size) {
+                    self.tell_counted(&mut state);
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::args::WriteOut;
 use crate::rekey::{Error, UnreadableValue};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 
@@ -87,40 +87,48 @@ pub fn unreadable(values: &[UnreadableValue]) -> String {
     table(false, ["KEY", "REVISION", "AGE", "PROVIDER", "KEY NAME", "ERROR"], &rows)
 }
 
+/// An error as it is told: its name, what and where, what to do about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'t> {
+    /// A short, stable name.
+    pub kind: &'t str,
+    /// What, and where.
+    pub message: &'t str,
+    /// What to do about it.
+    pub remedy: &'t str,
+    /// How the program ends.
+    pub exit: Exit,
+}
+
+impl Told<'_> {
+    /// Tells it, as an object with others beside it or as text with lines before it.
+    pub fn tell(self, how: WriteOut, beside: Value, before: &str) -> Exit {
+        let Self { kind, message, remedy, exit } = self;
+        if how == WriteOut::Json {
+            let mut object = beside;
+            object["error"] =
+                json!({"kind": kind, "message": message, "remedy": remedy, "exitCode": exit.code()});
+            return match json(&object) {
+                Exit::Done => exit,
+                lost => lost,
+            };
+        }
+        let _ = write!(std::io::stderr().lock(), "{before}error: {message}\n  {remedy}\n");
+        exit
+    }
+}
+
 /// Tells an error: what and where, then what to do about it.
 pub fn error(error: &Error, how: WriteOut) -> Exit {
-    let exit = Exit::from(error);
-    if how == WriteOut::Json {
-        let mut object = json!({
-            "error": {
-                "kind": error.kind(),
-                "message": error.to_string(),
-                "remedy": error.remedy(),
-                "exitCode": exit.code(),
-            }
-        });
-        match error {
-            Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
-                object["unreadable"] = json!(values);
-            }
-            Error::Verification { differences } | Error::NotProven { differences } => {
-                object["differences"] = json!(differences);
-            }
-            _ => {}
+    let (beside, before) = match error {
+        Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
+            (json!({ "unreadable": values }), unreadable(values))
         }
-        return match json(&object) {
-            Exit::Done => exit,
-            lost => lost,
-        };
-    }
-    let mut err = std::io::stderr().lock();
-    let details = match error {
-        Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => unreadable(values),
         Error::Verification { differences } | Error::NotProven { differences } => {
-            differences.iter().map(|d| format!("{d}\n")).collect()
+            (json!({ "differences": differences }), differences.iter().map(|d| format!("{d}\n")).collect())
         }
-        _ => String::new(),
+        _ => (json!({}), String::new()),
     };
-    let _ = write!(err, "{details}error: {error}\n  {}\n", error.remedy());
-    exit
+    let (message, exit) = (error.to_string(), Exit::from(error));
+    Told { kind: error.kind(), message: &message, remedy: error.remedy(), exit }.tell(how, beside, &before)
 }

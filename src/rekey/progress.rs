@@ -13,6 +13,16 @@ pub enum Phase {
     Syncing,
     /// Reading both files again.
     Verifying,
+    /// Receiving a snapshot; counts bytes.
+    Receiving,
+    /// Comparing a live etcd with a snapshot; counts keys.
+    Comparing,
+    /// Waiting for the members' hashes.
+    Hashing,
+    /// Restoring a snapshot, to see whether it can be.
+    Restoring,
+    /// Starting an etcd on what was restored.
+    Starting,
 }
 
 impl Phase {
@@ -25,6 +35,11 @@ impl Phase {
             Self::Reencrypting => "reencrypting",
             Self::Syncing => "making durable",
             Self::Verifying => "verifying",
+            Self::Receiving => "receiving",
+            Self::Comparing => "comparing",
+            Self::Hashing => "hashing",
+            Self::Restoring => "restoring",
+            Self::Starting => "starting",
         }
     }
 }
@@ -32,11 +47,15 @@ impl Phase {
 /// Told what happens, from whatever thread it happens on.
 pub trait Progress: Sync {
     /// A phase begins. `total` is the number of current values it will
-    /// rewrite, of [`Phase::Reencrypting`]; 0 where there is nothing to count.
+    /// rewrite, of [`Phase::Reencrypting`], of bytes or keys where a phase says
+    /// that it counts them; 0 where there is nothing to count.
     fn phase(&self, phase: Phase, total: u64);
 
     /// So many more current values are rewritten and handed to the disk.
     fn rewritten(&self, values: u64);
+
+    /// So many more of what the phase counts are done, where that is not values.
+    fn counted(&self, _units: u64) {}
 
     /// Whether the run is to stop.
     fn stop(&self) -> bool {

@@ -33,7 +33,9 @@ pub struct Written {
 impl Server {
     /// Runs `etcdctl` on this server.
     pub fn etcdctl(&self, arguments: &[&str], input: &[u8]) -> Output {
-        self.release.etcdctl(&self.endpoint(), arguments, input)
+        let by_tls = self.tls.as_ref().map(crate::server::Tls::for_clients).unwrap_or_default();
+        let by_tls: Vec<&str> = by_tls.iter().map(String::as_str).collect();
+        self.release.etcdctl(&self.endpoint(), &[arguments, &by_tls].concat(), input)
     }
 
     fn ask(&self, arguments: &[&str], input: &[u8]) -> Value {

@@ -1,6 +1,8 @@
 //! Real etcd servers on free loopback ports, that end with their test: mostly of
 //! one member, or several of one cluster.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use crate::release::{Release, succeeded};
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -24,7 +26,37 @@ pub struct Server {
     cluster: String,
     /// Further flags to start it with.
     flags: Vec<String>,
+    /// How its clients connect, where that is by TLS.
+    pub(crate) tls: Option<Tls>,
     process: Option<Child>,
+}
+
+/// Files of connections by TLS, on both sides.
+#[derive(Clone)]
+pub struct Tls {
+    pub cacert: PathBuf,
+    pub server_cert: PathBuf,
+    pub server_key: PathBuf,
+    pub client_cert: PathBuf,
+    pub client_key: PathBuf,
+}
+
+impl Tls {
+    fn flags(&self) -> Vec<String> {
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        vec![
+            flag("cert-file", &self.server_cert),
+            flag("key-file", &self.server_key),
+            flag("trusted-ca-file", &self.cacert),
+            "--client-cert-auth".to_owned(),
+        ]
+    }
+
+    /// What etcdctl is told.
+    pub fn for_clients(&self) -> Vec<String> {
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        vec![flag("cacert", &self.cacert), flag("cert", &self.client_cert), flag("key", &self.client_key)]
+    }
 }
 
 impl Server {
@@ -33,6 +65,41 @@ impl Server {
         let mut server = Self::new(release, home);
         server.start();
         server
+    }
+
+    /// The same, with further flags.
+    pub fn fresh_with(release: Release, home: &Path, flags: &[&str]) -> Self {
+        let mut server = Self::new(release, home);
+        server.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        server.start();
+        server
+    }
+
+    /// Restores a snapshot, and starts a server on it that wants TLS and
+    /// certificates of its clients.
+    pub fn restored_by_tls(release: Release, home: &Path, snapshot: &Path, tls: &Tls) -> Self {
+        let mut server = Self::new(release, home);
+        server.tls = Some(tls.clone());
+        server.restore(snapshot, &[]);
+        server.start();
+        server
+    }
+
+    /// Adds a learner to a cluster of one, and starts it.
+    pub fn learner(&self, home: &Path) -> Self {
+        let mut learner = Self::named(self.release, home, "learner");
+        let peer = format!("--peer-urls={}", learner.peer_url());
+        succeeded("member add", self.etcdctl(&["member", "add", "learner", "--learner", &peer], b""));
+        learner.cluster = format!("{},{}", self.cluster, learner.cluster);
+        learner.flags = vec!["--initial-cluster-state=existing".to_owned()];
+        learner.spawn();
+        let deadline = Instant::now() + PATIENCE;
+        // It answers for nobody, but that it is there.
+        while !learner.etcdctl(&["endpoint", "status"], b"").status.success() {
+            assert!(Instant::now() < deadline, "the learner did not answer:\n{}", learner.logged());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        learner
     }
 
     /// Restores a snapshot as its users do, and starts a server on it; `home` must not exist.
@@ -57,8 +124,13 @@ impl Server {
         members: usize,
         flags: &[&str],
     ) -> Vec<Self> {
-        let mut servers = Self::members(release, home, members, flags);
-        for server in &servers {
+        Self::cluster_of(release, home, &vec![snapshot; members], flags)
+    }
+
+    /// The same, each member from a snapshot of its own.
+    pub fn cluster_of(release: Release, home: &Path, snapshots: &[&Path], flags: &[&str]) -> Vec<Self> {
+        let mut servers = Self::members(release, home, snapshots.len(), flags);
+        for (server, snapshot) in servers.iter().zip(snapshots) {
             server.restore(snapshot, &[]);
         }
         Self::start_together(&mut servers);
@@ -109,13 +181,33 @@ impl Server {
 
     /// Where its clients go.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client)
+    }
+
+    /// The port of its clients.
+    pub fn port(&self) -> u16 {
+        self.client
+    }
+
+    /// Ends the server at once, as a machine that fails.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("the server runs");
+        process.kill().expect("the server is our child");
+        process.wait().expect("the server is our child");
     }
 
     /// Starts the server and waits until it answers.
     pub fn start(&mut self) {
         self.spawn();
         self.wait_until_it_answers();
+    }
+
+    /// Starts the server without waiting for it: its clients may not be able
+    /// to reach it.
+    pub fn start_unseen(&mut self) -> Child {
+        self.spawn();
+        self.process.take().expect("it was just started")
     }
 
     fn spawn(&mut self) {
@@ -129,6 +221,7 @@ impl Server {
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &self.cluster])
             .args(&self.flags)
+            .args(self.tls.iter().flat_map(Tls::flags))
             .arg("--data-dir")
             .arg(self.data())
             .stdin(Stdio::null())
@@ -169,7 +262,7 @@ impl Server {
         let (client, peer) = (free_port(), free_port());
         let cluster = format!("{name}=http://127.0.0.1:{peer}");
         let (home, name) = (home.to_owned(), name.to_owned());
-        Self { release, home, name, client, peer, cluster, flags: Vec::new(), process: None }
+        Self { release, home, name, client, peer, cluster, flags: Vec::new(), tls: None, process: None }
     }
 
     /// Its name in its cluster.

@@ -32,7 +32,7 @@ pub struct Output<'d> {
 impl<'d> Output<'d> {
     /// Looks whether `path` may be written, given what the inputs are (not
     /// opened: a pipe would wait for ever), and whether `need` bytes fit.
-    /// Returns the directory it lies in.
+    /// Returns the directory it lies in, and the bytes free there.
     ///
     /// # Errors
     /// [`Error::Exists`] without `replace`, [`Error::SameFile`] through links
@@ -44,13 +44,13 @@ impl<'d> Output<'d> {
         inputs: &[Metadata],
         need: u64,
         replace: bool,
-    ) -> Result<PathBuf, Error> {
+    ) -> Result<(PathBuf, u64), Error> {
         let directory = allowed(path, inputs, replace)?;
         let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
         // What would make the name durable at the end must be allowed now.
         disk.sync_directory(&directory).map_err(io("looking at its directory"))?;
         let free = disk.free_bytes(&directory).map_err(io("asking for free space"))?;
-        if free < need { Err(Error::NoSpace { directory, need, free }) } else { Ok(directory) }
+        if free < need { Err(Error::NoSpace { directory, need, free }) } else { Ok((directory, free)) }
     }
 
     /// Begins a temporary file beside `path`, of `need` bytes.
@@ -64,7 +64,7 @@ impl<'d> Output<'d> {
         need: u64,
         replace: bool,
     ) -> Result<Self, Error> {
-        let directory = Self::look(disk, path, inputs, need, replace)?;
+        let (directory, _) = Self::look(disk, path, inputs, need, replace)?;
         let io = |step| move |source| Error::Io { path: path.to_owned(), step, source };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         remove_stale(&directory, &name);

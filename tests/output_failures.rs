@@ -191,6 +191,20 @@ fn a_new_key_is_durable_before_anything_it_seals_has_a_name() {
 }
 
 #[test]
+fn a_record_has_its_name_after_what_it_tells_of_or_nothing_has() {
+    let bench = Bench::new();
+    let input = small(&bench);
+    let options = Options {
+        output: bench.path("out.db"),
+        write_config: Some(bench.path("new.yaml")),
+        report: Some(bench.path("audit.json")),
+        ..Options::default()
+    };
+    let names = ["new.yaml", "out.db", "audit.json.sha256", "audit.json"];
+    exhaust(&bench, &input, &task::of(Verb::RotateKeys), &options, &names);
+}
+
+#[test]
 fn an_error_of_the_disk_that_an_early_sync_meets_is_not_lost() {
     let bench = Bench::new();
     let mut builder = Builder::default();

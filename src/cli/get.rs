@@ -2,150 +2,217 @@
 
 use super::args::{Get, WriteOut};
 use super::{Exit, inputs, write_out};
-use crate::etcd::{Record, escape};
+use crate::etcd::escape;
+use crate::etcd::history::Record;
+use crate::k3s::RECORD;
+use crate::kube::manifest::Node;
 use crate::kube::resource::key_prefix;
 use crate::rekey::Error;
-use crate::rekey::inventory::{Item, visit};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::rekey::inventory::{Seen, look};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use zeroize::Zeroizing;
 
 /// What was found under the key.
 struct Found {
     about: Value,
     plain: Result<Zeroizing<Vec<u8>>, String>,
+    /// The object, where it can be shown as one.
+    object: Option<Node>,
 }
 
 /// Runs the command.
 pub fn run(args: &Get) -> Exit {
-    let how = args.common.write_out;
-    match find(args) {
-        Err(error) => write_out::error(&error, how),
-        Ok(None) => complain(
-            how,
-            "not-found",
-            &format!("no object {} there", escape(args.key.as_bytes())),
-            "see `etcd-rekey list`",
-            Exit::Usage,
-        ),
-        Ok(Some(found)) => print(args, &found),
+    match find(args).and_then(|found| show(args, &found)) {
+        Ok(exit) => exit,
+        Err(error) => write_out::error(&error, args.common.write_out),
     }
 }
 
-fn find(args: &Get) -> Result<Option<Found>, Error> {
-    let wanted = if args.key.starts_with('/') {
-        args.key.clone()
-    } else {
-        format!("{}secrets/{}", key_prefix(&args.keys.etcd_prefix), args.key)
-    };
+fn find(args: &Get) -> Result<Found, Error> {
+    let prefix = key_prefix(&args.keys.etcd_prefix);
+    let wanted =
+        if args.key.starts_with('/') { args.key.clone() } else { format!("{prefix}secrets/{}", args.key) };
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
-    let mut found: Option<(i64, Found)> = None;
-    visit(&file, &source, &rules, |item| {
-        let revision = item.record.revision.revision.main;
-        if item.record.kv.key == wanted.as_bytes()
-            && args.revision.map_or(item.current, |asked| revision <= asked)
-        {
-            found = Some((revision, describe(&item)));
+    let (_, keys) = source.keys().map_err(|e| file.error(e))?;
+    // The last that was written under this key, deletions too.
+    let mut last = None;
+    for (number, entry) in (0..).zip(keys.entries()) {
+        let entry = entry.map_err(|e| file.error(e))?;
+        let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
+        let met = args.revision.is_none_or(|asked| record.revision.revision.main <= asked);
+        if met && record.kv.key == wanted.as_bytes() {
+            last = Some((number, record));
         }
-        Ok(())
-    })?;
-    // It may have been deleted since.
-    let deleted = |since: i64| -> Result<bool, Error> {
-        let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-        for (number, entry) in (0..).zip(keys.entries()) {
-            let record =
-                entry.map_err(crate::etcd::Error::from).and_then(|entry| Record::parse(number, &entry));
-            let record = record.map_err(|e| file.error(e))?;
-            let main = record.revision.revision.main;
-            let met = main > since && args.revision.is_none_or(|asked| main <= asked);
-            if met && record.revision.tombstone && record.kv.key == wanted.as_bytes() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    let found = match found {
-        Some((since, found)) if !deleted(since)? => Some(found),
-        _ => None,
-    };
+    }
+    let mut opened = Zeroizing::new(Vec::new());
+    let found = last.filter(|(_, record)| !record.revision.tombstone).map(|(number, record)| {
+        let current = source.history.is_live(number);
+        describe(record, current, look(record, current, &rules, &mut opened), &prefix)
+    });
     file.unchanged()?;
-    Ok(found)
+    found.ok_or_else(|| Error::NoSuchObject { key: escape(args.key.as_bytes()) })
 }
 
-fn describe(item: &Item<'_>) -> Found {
-    let kv = &item.record.kv;
-    let about = json!({
-        "resource": item.resource.to_string(),
+fn describe(record: Record<'_>, current: bool, seen: Seen<'_, '_>, prefix: &str) -> Found {
+    let kv = &record.kv;
+    let mut about = json!({
+        "resource": null,
         "key": escape(kv.key),
-        "revision": item.record.revision.revision.to_string(),
+        "revision": record.revision.revision.to_string(),
         "createRevision": kv.create_revision,
         "version": kv.version,
         "lease": kv.lease,
-        "current": item.current,
-        "provider": item.seal.provider,
-        "keyName": item.seal.name,
+        "current": current,
+        "foreign": false,
+        "provider": null,
+        "keyName": null,
         "storedBytes": kv.value.len(),
-        "bytes": item.plain.as_ref().ok().map(|plain| plain.len()),
-        "unreadable": item.plain.as_ref().err(),
+        "bytes": null,
+        "unreadable": null,
     });
-    Found { about, plain: item.plain.clone().map(|plain| Zeroizing::new(plain.to_vec())) }
-}
-
-fn print(args: &Get, found: &Found) -> Exit {
-    let how = args.common.write_out;
-    if args.reveal
-        && let Err(why) = &found.plain
-    {
-        return complain(
-            how,
-            "unreadable",
-            why,
-            "give the configuration with its key as --encryption-config",
-            Exit::Keys,
-        );
-    }
-    if how == WriteOut::Json {
-        let mut about = found.about.clone();
-        if let (true, Ok(plain)) = (args.reveal, &found.plain) {
-            about["value"] = STANDARD.encode(plain.as_slice()).into();
-        }
-        return write_out::json(&about);
-    }
-    match &found.plain {
-        // Raw to a file or pipe; a terminal gets nothing that could steer it.
-        Ok(plain) if args.reveal => {
-            if std::io::stdout().is_terminal() {
-                write_out::text(&format!("{}\n", plain.escape_ascii()))
-            } else {
-                write_out::bytes(plain)
+    let (plain, object) = match seen {
+        Seen::Value(item) => {
+            about["resource"] = item.resource.to_string().into();
+            about["provider"] = item.seal.provider.into();
+            about["keyName"] = item.seal.name.into();
+            about["bytes"] = json!(item.plain.as_ref().ok().map(|plain| plain.len()));
+            about["unreadable"] = json!(item.plain.as_ref().err());
+            let object =
+                item.plain.as_ref().ok().and_then(|plain| Node::parse(plain, record.revision.revision.main));
+            if let Some(object) = &object {
+                about["object"] = outline(object);
             }
+            (item.plain.map(|plain| Zeroizing::new(plain.to_vec())), object)
         }
-        _ => {
-            let rows: Vec<[String; 2]> = found
-                .about
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| [name.clone(), value.as_str().map_or(value.to_string(), str::to_owned)])
-                .collect();
-            write_out::text(&write_out::table(how == WriteOut::Table, ["FIELD", "VALUE"], &rows))
+        seen => {
+            if let Seen::Foreign { looks_sealed, .. } = seen {
+                about["foreign"] = true.into();
+                let what = if kv.key.starts_with(RECORD) {
+                    "the record of a K3s or RKE2 cluster, sealed with the server token"
+                } else if looks_sealed {
+                    "another tenant's, copied as it is, though its value looks sealed"
+                } else {
+                    "another tenant's, copied as it is"
+                };
+                about["note"] = format!("it is outside {prefix}: {what}").into();
+            }
+            (Ok(Zeroizing::new(kv.value.to_vec())), None)
         }
-    }
+    };
+    Found { about, plain, object }
 }
 
-/// An error of this command alone.
-fn complain(how: WriteOut, kind: &str, message: &str, remedy: &str, exit: Exit) -> Exit {
-    if how == WriteOut::Json {
-        write_out::json(
-            &json!({"error": {"kind": kind, "message": message, "remedy": remedy, "exitCode": exit.code()}}),
-        );
-    } else {
-        let _ = writeln!(std::io::stderr().lock(), "error: {message}\n  {remedy}");
+/// What may be shown of an object without revealing it. Annotations can hold
+/// a whole copy of a Secret, so their names alone.
+fn outline(object: &Node) -> Value {
+    let meta = object.get("metadata");
+    let of = |name: &str| meta.and_then(|meta| meta.get(name));
+    let word = |node: Option<&Node>| node.and_then(Node::as_text).map(|text| escape(text.as_bytes()));
+    let names = |name: &str| -> Vec<String> {
+        of(name).into_iter().flat_map(Node::entries).map(|(name, _)| escape(name.as_bytes())).collect()
+    };
+    let labels = of("labels").into_iter().flat_map(Node::entries);
+    let labels: serde_json::Map<String, Value> =
+        labels.map(|(name, value)| (escape(name.as_bytes()), word(Some(value)).into())).collect();
+    let data = object.data_sizes().into_iter();
+    let data: Vec<_> =
+        data.map(|(name, bytes)| json!({"key": escape(name.as_bytes()), "bytes": bytes})).collect();
+    json!({
+        "apiVersion": word(object.get("apiVersion")),
+        "kind": word(object.get("kind")),
+        "namespace": word(of("namespace")),
+        "name": word(of("name")),
+        "uid": word(of("uid")),
+        "creationTimestamp": word(of("creationTimestamp")),
+        "type": word(object.get("type")),
+        "immutable": matches!(object.get("immutable"), Some(Node::Bool(true))),
+        "labels": labels,
+        "annotations": names("annotations"),
+        "data": data,
+    })
+}
+
+fn show(args: &Get, found: &Found) -> Result<Exit, Error> {
+    let how = args.common.write_out;
+    let plain = match &found.plain {
+        Err(why) if args.reveal => {
+            return Err(Error::NotOpened { key: escape(args.key.as_bytes()), why: why.clone() });
+        }
+        plain => plain.as_ref().ok().filter(|_| args.reveal),
+    };
+    Ok(match (plain, &found.object) {
+        (plain, _) if how == WriteOut::Json => {
+            let mut about = found.about.clone();
+            if let Some(plain) = plain {
+                use base64::Engine;
+                about["value"] = base64::engine::general_purpose::STANDARD.encode(plain.as_slice()).into();
+                about["manifest"] = json!(found.object);
+            }
+            write_out::json(&about)
+        }
+        (Some(_), Some(object)) if !args.raw => write_out::bytes(object.to_yaml().as_bytes()),
+        // Raw to a file or pipe; a terminal gets nothing that could steer it.
+        (Some(plain), _) if std::io::stdout().is_terminal() => {
+            write_out::text(&format!("{}\n", plain.escape_ascii()))
+        }
+        (Some(plain), _) => write_out::bytes(plain),
+        (None, _) => write_out::text(&about(&found.about, how == WriteOut::Table)),
+    })
+}
+
+/// The metadata, for people.
+fn about(about: &Value, boxed: bool) -> String {
+    let word = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let of = |name: &str| word(&about[name]);
+    let inside = |name: &str| word(&about["object"][name]);
+    let age = if about["current"] == true { "current" } else { "superseded" };
+    let seal = match (about["foreign"] == true, about["provider"].as_str()) {
+        (true, _) => String::new(),
+        (_, Some("identity")) => "nothing: it is plaintext".to_owned(),
+        _ => format!("{} {}", of("provider"), of("keyName")),
+    };
+    let labels = about["object"]["labels"].as_object().into_iter().flatten();
+    let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={}", word(value))).collect();
+    let annotations = about["object"]["annotations"].as_array().into_iter().flatten();
+    let annotations: Vec<_> = annotations.map(word).collect();
+    let plain = if about["bytes"].is_null() { String::new() } else { format!(", {} opened", of("bytes")) };
+    let mut rows: Vec<[String; 2]> = [
+        ("resource", of("resource")),
+        ("etcd key", of("key")),
+        ("revision", format!("{}, {age}; version {}", of("revision"), of("version"))),
+        ("created at", format!("revision {}", of("createRevision"))),
+        ("sealed by", seal),
+        ("tenant", of("note")),
+        ("bytes", format!("{} stored{plain}", of("storedBytes"))),
+        ("does not open", of("unreadable")),
+        ("kind", format!("{} {}", inside("apiVersion"), inside("kind")).trim().to_owned()),
+        ("uid", inside("uid")),
+        ("created", inside("creationTimestamp")),
+        ("type", inside("type")),
+        ("immutable", if about["object"]["immutable"] == true { "true".into() } else { String::new() }),
+        ("labels", labels.join(", ")),
+        ("annotations", annotations.join(", ")),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| [name.to_owned(), value])
+    .collect();
+    if about["lease"] != 0 {
+        rows.push(["lease".to_owned(), of("lease")]);
     }
-    exit
+    let mut out = write_out::table(boxed, ["FIELD", "VALUE"], &rows);
+    let data = about["object"]["data"].as_array().into_iter().flatten();
+    let data: Vec<_> = data.map(|entry| [word(&entry["key"]), word(&entry["bytes"])]).collect();
+    if !data.is_empty() {
+        out += "\n";
+        out += &write_out::table(boxed, ["DATA KEY", "BYTES"], &data);
+    }
+    out
 }

@@ -4,7 +4,7 @@ mod args;
 mod check;
 mod core_dumps;
 mod exit;
-mod flags;
+mod filter;
 mod get;
 mod inputs;
 mod list;
@@ -14,6 +14,7 @@ mod live;
 mod live_flags;
 #[cfg(feature = "live")]
 mod live_text;
+mod manual;
 mod next_steps;
 mod progress;
 mod record_status;
@@ -21,6 +22,8 @@ mod rewrite;
 mod signals;
 mod status;
 mod summary;
+mod table;
+mod usage;
 mod verify;
 #[cfg(not(feature = "live"))]
 mod without_live;
@@ -29,37 +32,24 @@ mod write_out;
 use crate::k3s::Verb;
 pub use args::Args;
 use args::Command;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 pub use exit::Exit;
-use serde_json::json;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs a command line.
 #[must_use]
 pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
-    let words: Vec<OsString> = words.collect();
-    match Args::try_parse_from(&words) {
+    let words = usage::of_other_programs(words.collect());
+    let brief = words.iter().any(|word| word == "-h");
+    let parser = args::help::for_terminal(Args::command(), brief);
+    let parsed = parser.try_get_matches_from(&words).and_then(|found| Args::from_arg_matches(&found));
+    match parsed {
         Ok(args) => command(&args),
-        // Whoever asked for JSON gets it, also of this.
-        Err(error) if error.use_stderr() && asks_for_json(&words) => {
-            let message = error.render().to_string();
-            let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            let object = json!({ "error": {
-                "kind": "usage", "message": message, "remedy": "see --help", "exitCode": Exit::Usage.code(),
-            }});
-            let told = write_out::json(&object);
-            if told == Exit::Done { Exit::Usage.into() } else { told.into() }
-        }
-        Err(error) => error.exit(),
+        Err(error) if error.use_stderr() => usage::error(&error, &words).into(),
+        // Help, or the version: that is what was asked for.
+        Err(text) => write_out::text(&text.render().to_string()).into(),
     }
-}
-
-/// Whether a command line that could not be parsed asks for JSON.
-fn asks_for_json(words: &[OsString]) -> bool {
-    let joined = ["-wjson", "-w=json", "--write-out=json"];
-    let apart = |pair: &[OsString]| (pair[0] == "-w" || pair[0] == "--write-out") && pair[1] == "json";
-    words.iter().any(|word| joined.iter().any(|json| word == json)) || words.windows(2).any(apart)
 }
 
 fn command(args: &Args) -> ExitCode {
@@ -80,6 +70,8 @@ fn command(args: &Args) -> ExitCode {
         Command::Snapshot(args) => live::run(args),
         #[cfg(not(feature = "live"))]
         Command::Snapshot(args) => without_live::run(args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::man(args),
     };
     exit.into()
 }

@@ -1,14 +1,16 @@
 //! Progress on standard error: a bar, lines, or JSON events.
 
-use super::args::{ProgressMode, Running};
+use super::args::{Messages, ProgressMode, Running};
 use crate::rekey::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Shows the progress of a run.
 pub struct Shown {
     mode: ProgressMode,
+    verbose: bool,
     every: u64,
     unit: &'static str,
     state: Mutex<State>,
@@ -16,7 +18,7 @@ pub struct Shown {
 
 #[derive(Default)]
 struct State {
-    phase: Option<Phase>,
+    phase: Option<(Phase, Instant)>,
     total: u64,
     done: u64,
     told: u64,
@@ -29,18 +31,21 @@ impl Shown {
     #[must_use]
     pub fn counting(mode: ProgressMode) -> Self {
         let running = Running { progress: mode, progress_every: 1, threads: 0 };
-        Self::new(&running, "keys")
+        let messages = Messages { verbose: false, quiet: false, help: None };
+        Self::new(&running, messages, "keys")
     }
 
     /// As the flags say; `unit` is what is counted.
     #[must_use]
-    pub fn new(running: &Running, unit: &'static str) -> Self {
+    pub fn new(running: &Running, messages: Messages, unit: &'static str) -> Self {
         let mode = match running.progress {
-            ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressMode::Bar,
+            ProgressMode::Auto if messages.quiet => ProgressMode::None,
+            ProgressMode::Auto if can_draw() => ProgressMode::Bar,
             ProgressMode::Auto => ProgressMode::Plain,
             mode => mode,
         };
-        Self { mode, every: running.progress_every.max(1), unit, state: Mutex::default() }
+        let every = running.progress_every.max(1);
+        Self { mode, verbose: messages.verbose, every, unit, state: Mutex::default() }
     }
 
     fn tell(&self, state: &State, count: u64) {
@@ -65,8 +70,8 @@ impl Shown {
 
     /// Tells where a phase that counts has come to: `told` is what the last
     /// line said.
-    fn tell_counted(&self, state: &mut State) {
-        let Some((did, unit, size)) = counted(state.phase) else { return };
+    fn tell_counted(&self, state: &mut State, phase: Phase) {
+        let Some((did, unit, size)) = counted(phase) else { return };
         state.told = state.done;
         let (count, total) = (state.done / size, state.total / size);
         match self.mode {
@@ -82,12 +87,13 @@ impl Shown {
     }
 
     fn finish(&self, state: &mut State) {
-        if let Some((_, _, size)) = counted(state.phase)
+        let Some((phase, began)) = state.phase.take() else { return };
+        if let Some((_, _, size)) = counted(phase)
             && (state.told == 0 || state.told / size < state.done / size)
         {
-            self.tell_counted(state);
+            self.tell_counted(state, phase);
         }
-        if state.phase == Some(Phase::Reencrypting) {
+        if phase == Phase::Reencrypting {
             self.catch_up(state);
             if state.told < state.done {
                 state.told = state.done;
@@ -97,12 +103,57 @@ impl Shown {
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
+        if self.verbose && self.mode != ProgressMode::Json {
+            line_out(&format!("{}: {:.2} s", phase.name(), began.elapsed().as_secs_f64()));
+        }
+    }
+
+    fn bar(&self, phase: Phase, total: u64) -> ProgressBar {
+        if phase == Phase::Reencrypting {
+            let bar = ProgressBar::new(total);
+            // The bar takes what room the figures leave.
+            let template = format!(
+                "{{msg}} [{{wide_bar}}] {{human_pos}}/{{human_len}} {} {{rate}}/s ETA {{eta}}",
+                self.unit
+            );
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0}", state.per_sec());
+            };
+            bar.set_style(style(&template).progress_chars("=> ").with_key("rate", rate));
+            bar.set_message(phase.name());
+            bar
+        } else if counted(phase).is_some() {
+            let bar = ProgressBar::new(total);
+            let template = if phase == Phase::Receiving {
+                "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta}"
+            } else {
+                "{msg} [{wide_bar}] {human_pos}/{human_len} keys ETA {eta}"
+            };
+            bar.set_style(style(template).progress_chars("=> "));
+            bar.set_message(phase.name());
+            bar
+        } else {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(style("{msg} {spinner} {elapsed}").tick_strings(&["|", "/", "-", "\\", " "]));
+            bar.set_message(phase.name());
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        }
     }
 }
 
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Whether standard error is a terminal on which a line can be drawn anew.
+fn can_draw() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
 /// What a phase that counts did, of what, and how many make one that is told.
-fn counted(phase: Option<Phase>) -> Option<(&'static str, &'static str, u64)> {
-    match phase? {
+fn counted(phase: Phase) -> Option<(&'static str, &'static str, u64)> {
+    match phase {
         Phase::Receiving => Some(("received", "MiB", 1 << 20)),
         Phase::Comparing => Some(("compared", "keys", 1)),
         _ => None,
@@ -118,44 +169,12 @@ impl Progress for Shown {
     fn phase(&self, phase: Phase, total: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.finish(&mut state);
-        *state = State { phase: Some(phase), total, ..State::default() };
+        *state = State { phase: Some((phase, Instant::now())), total, ..State::default() };
         match self.mode {
             ProgressMode::Json => {
                 line_out(&format!(r#"{{"event":"phase","phase":"{}","total":{total}}}"#, phase.name()));
             }
-            ProgressMode::Bar if phase == Phase::Reencrypting => {
-                let bar = ProgressBar::new(total);
-                let template = format!(
-                    "{{msg}} [{{bar:32}}] {{human_pos}}/{{human_len}} {} {{rate}}/s eta {{eta}}",
-                    self.unit
-                );
-                let style =
-                    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-                let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                    let _ = write!(out, "{:.0}", state.per_sec());
-                };
-                bar.set_style(style.with_key("rate", rate));
-                bar.set_message(phase.name());
-                state.bar = Some(bar);
-            }
-            ProgressMode::Bar if counted(Some(phase)).is_some() => {
-                let bar = ProgressBar::new(total);
-                let template = if phase == Phase::Receiving {
-                    "{msg} [{bar:32}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}"
-                } else {
-                    "{msg} [{bar:32}] {human_pos}/{human_len} keys eta {eta}"
-                };
-                let style = ProgressStyle::with_template(template);
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.set_message(phase.name());
-                state.bar = Some(bar);
-            }
-            ProgressMode::Bar => {
-                let bar = ProgressBar::new_spinner();
-                bar.set_message(phase.name());
-                bar.enable_steady_tick(std::time::Duration::from_millis(100));
-                state.bar = Some(bar);
-            }
+            ProgressMode::Bar => state.bar = Some(self.bar(phase, total)),
             _ => {}
         }
     }
@@ -176,9 +195,10 @@ impl Progress for Shown {
             Some(bar) => bar.set_position(state.done),
             // A twentieth at a time, and what can be told apart.
             None => {
-                let size = counted(state.phase).map_or(1, |(_, _, size)| size);
+                let Some((phase, _)) = state.phase else { return };
+                let size = counted(phase).map_or(1, |(_, _, size)| size);
                 if state.done - state.told >= (state.total / 20).max(size) {
-                    self.tell_counted(&mut state);
+                    self.tell_counted(&mut state, phase);
                 }
             }
         }
@@ -194,6 +214,10 @@ impl Drop for Shown {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
+        }
+        // The last phase of a run that went well ends here.
+        if !self.stop() {
+            self.finish(&mut state);
         }
     }
 }

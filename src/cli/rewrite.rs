@@ -41,6 +41,7 @@ pub fn step(verb: Verb, args: &Step) -> Exit {
         (Some(snapshot), Some(output)) => How::of(verb).run(snapshot, output, &args.rewrite),
         _ => match configuration(verb, &args.rewrite) {
             Ok(done) if args.rewrite.common.write_out == WriteOut::Json => write_out::json(&done),
+            Ok(_) if args.rewrite.messages.quiet => Exit::Done,
             Ok(done) => write_out::text(&done.text()),
             Err(error) => write_out::error(&error, args.rewrite.common.write_out),
         },
@@ -75,9 +76,11 @@ fn configuration(verb: Verb, args: &Rewrite) -> Result<Configured, Error> {
     let to = args.write_config.as_ref().ok_or(Error::NoWriteConfig { verb: verb.name() })?;
     let changed = task::changed(&inputs::config(path)?, &How::of(verb).request(args))?;
     let text = Zeroizing::new(changed.to_yaml().as_bytes().to_vec());
-    if !args.dry_run {
-        let source = std::fs::metadata(path).map_err(|source| Error::Open { file: path.clone(), source })?;
-        let need = u64::try_from(text.len()).unwrap_or(0);
+    let source = std::fs::metadata(path).map_err(|source| Error::Open { file: path.clone(), source })?;
+    let need = u64::try_from(text.len()).unwrap_or(0);
+    if args.dry_run {
+        Output::look(&SystemDisk, to, &[source], need, args.replaces())?;
+    } else {
         let mut output = Output::begin(&SystemDisk, to, &[source], need, args.replaces())?;
         output.write_all_at(&text, 0)?;
         output.publish()?;
@@ -116,6 +119,8 @@ impl How {
                 let carried_over = !report.carried_over.is_empty() || !report.carried_over_records.is_empty();
                 let exit = if write_out == WriteOut::Json {
                     write_out::json(&report)
+                } else if args.messages.quiet {
+                    summary::warn(&report)
                 } else {
                     write_out::text(&summary::text(&report, args, self.verb))
                 };
@@ -162,13 +167,15 @@ impl How {
             no_verify: args.no_verify,
             compact: args.compact,
             write_config: args.write_config.clone(),
+            report: args.report.clone(),
             sources: read.chain(token_files).cloned().collect(),
             threads: args.running.threads,
         };
         // What was read so far may have been a pipe, where only a signal that
         // ends the program helps; from here on a run cleans up behind itself.
         signals::watch();
-        let progress = Shown::new(&args.running, if only_secrets { "secrets" } else { "values" });
+        let progress =
+            Shown::new(&args.running, args.messages, if only_secrets { "secrets" } else { "values" });
         rekey(snapshot, &task, &options, &SystemDisk, &progress)
     }
 }

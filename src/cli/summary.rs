@@ -1,12 +1,13 @@
 //! What a run that writes a snapshot says of itself when it is done.
 
 use super::args::{Rewrite, WriteOut};
-use super::{next_steps, write_out};
+use super::{Exit, next_steps, write_out};
 use crate::k3s::Verb;
 use crate::rekey::Report;
 use crate::rekey::report::SealReport;
 use crate::rekey::residue::Residue;
 use std::fmt::Write;
+use std::io::Write as _;
 
 /// The summary of a run, with what to do next.
 pub fn text(report: &Report, args: &Rewrite, verb: Verb) -> String {
@@ -15,11 +16,19 @@ pub fn text(report: &Report, args: &Rewrite, verb: Verb) -> String {
     for line in remarks(report, args) {
         out += &(line + "\n");
     }
-    out += &outcome(report);
+    out += &outcome(report, args);
     if report.output.is_some() {
         out += &next_steps::text(report, args, verb);
     }
     out
+}
+
+/// All that a quiet run says, on standard error.
+pub fn warn(report: &Report) -> Exit {
+    for warning in &report.warnings {
+        let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
+    }
+    Exit::Done
 }
 
 fn headline(report: &Report, verb: Verb) -> String {
@@ -92,10 +101,20 @@ fn remarks(report: &Report, args: &Rewrite) -> Vec<String> {
     lines
 }
 
-fn outcome(report: &Report) -> String {
-    let Some(output) = &report.output else {
-        return format!("nothing was written; the output would be {} bytes long\n", report.output_bytes);
-    };
+/// What a dry run says at its end.
+fn would(report: &Report) -> String {
+    let mut out = format!("the output would be {} bytes long", report.output_bytes);
+    if let Some(disk) = &report.disk {
+        out += &format!("; {} are free in {}", disk.free, disk.directory);
+    }
+    if let Some(seconds) = report.estimated_seconds {
+        out += &format!("\nthe run would take about {seconds} s");
+    }
+    out + "\nnothing was refused, and nothing was written\n"
+}
+
+fn outcome(report: &Report, args: &Rewrite) -> String {
+    let Some(output) = &report.output else { return would(report) };
     let mut out = String::new();
     if report.verified {
         let hex = |hash: Option<u32>| hash.map_or(String::new(), |hash| format!("{hash:x}"));
@@ -112,5 +131,9 @@ fn outcome(report: &Report) -> String {
     }
     let _ = writeln!(out, "SHA-256 trailer {}", output.sha256);
     let _ = writeln!(out, "wrote {} ({} bytes)", output.file, report.output_bytes);
+    if let Some(path) = &args.report {
+        let record = path.display();
+        let _ = writeln!(out, "wrote {record} (mode 0600), the audit record, and {record}.sha256");
+    }
     out
 }

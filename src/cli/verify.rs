@@ -3,54 +3,137 @@
 use super::args::{Verify, WriteOut};
 use super::progress::Shown;
 use super::{Exit, inputs, write_out};
-use crate::rekey::Error;
+use crate::rekey::audit::{AuditRecord, AuditedFile};
 use crate::rekey::proof::{self, Given};
+use crate::rekey::source::{SnapshotFile, Source};
 use crate::rekey::verify::{Allowed, Verified, verify};
+use crate::rekey::{Error, Progress};
 use serde_json::json;
+
+/// What was found of two files.
+struct Found {
+    /// What the second reader found, where keys were given.
+    opened: Option<Verified>,
+    /// Where there is a record: what is not as it says.
+    recorded: Option<Vec<String>>,
+}
+
+impl Found {
+    fn holds(&self) -> bool {
+        self.opened.as_ref().is_none_or(Verified::proven) && self.recorded.as_ref().is_none_or(Vec::is_empty)
+    }
+}
 
 /// Runs the command.
 pub fn run(args: &Verify) -> Exit {
     let how = args.common.write_out;
-    let found = match prove(args) {
-        Ok(found) => found,
-        Err(error) => return write_out::error(&error, how),
-    };
-    if how == WriteOut::Json {
-        let written = write_out::json(&json!({
-            "verified": found.proven(),
-            "records": found.records,
-            "values": found.values,
-            "carriedOver": found.carried_over,
-            "differences": found.differences,
-        }));
-        return if found.proven() { written } else { Exit::Verification };
+    match look(args) {
+        Err(error) => write_out::error(&error, how),
+        Ok(found) if how == WriteOut::Json => {
+            let written = write_out::json(&as_json(args, &found));
+            if found.holds() { written } else { Exit::Verification }
+        }
+        Ok(found) => match differences(found) {
+            Err(error) => write_out::error(&error, how),
+            Ok(_) if args.messages.quiet => Exit::Done,
+            Ok(found) => write_out::text(&as_text(args, &found)),
+        },
     }
-    if !found.proven() {
-        return write_out::error(&Error::NotProven { differences: found.differences }, how);
-    }
-    let mut text = format!(
-        "verified: {} records are equal, {} values opened with the keys that write now\n",
-        found.records, found.values
-    );
-    if found.carried_over > 0 {
-        text += &format!("{} values open with no key and are the same in both\n", found.carried_over);
-    }
-    if let Some((_, output)) = found.hashes {
-        text += &format!("status hash {:x}, HashKV {}\n", output.status, output.kv);
-    }
-    write_out::text(&text)
 }
 
-fn prove(args: &Verify) -> Result<Verified, Error> {
+fn as_json(args: &Verify, found: &Found) -> serde_json::Value {
+    let opened = found.opened.as_ref();
+    let differences = opened.into_iter().flat_map(|opened| &opened.differences);
+    let differences: Vec<_> = differences.chain(found.recorded.iter().flatten()).collect();
+    json!({
+        "verified": found.holds(),
+        "opened": opened.is_some(),
+        "records": opened.map_or(0, |opened| opened.records),
+        "values": opened.map_or(0, |opened| opened.values),
+        "carriedOver": opened.map_or(0, |opened| opened.carried_over),
+        "report": args.report.as_ref().map(|path| path.display().to_string()),
+        "differences": differences,
+    })
+}
+
+/// What does not hold, as an error.
+fn differences(found: Found) -> Result<Found, Error> {
+    match found {
+        Found { opened: Some(opened), .. } if !opened.proven() => {
+            Err(Error::NotProven { differences: opened.differences })
+        }
+        Found { recorded: Some(differences), .. } if !differences.is_empty() => {
+            Err(Error::NotAsRecorded { differences })
+        }
+        found => Ok(found),
+    }
+}
+
+fn as_text(args: &Verify, found: &Found) -> String {
+    let mut text = String::new();
+    if let Some(opened) = &found.opened {
+        text += &format!(
+            "verified: {} records are equal, {} values opened with the keys that write now\n",
+            opened.records, opened.values
+        );
+        if opened.carried_over > 0 {
+            text += &format!("{} values open with no key and are the same in both\n", opened.carried_over);
+        }
+        if let Some((_, output)) = opened.hashes {
+            text += &format!("status hash {:x}, HashKV {}\n", output.status, output.kv);
+        }
+    }
+    if let Some(path) = &args.report {
+        text += &format!(
+            "both files are those of {}: length, SHA-256, trailer, revision, status hash, HashKV, values by resource and key\n",
+            path.display()
+        );
+    }
+    if found.opened.is_none() {
+        text += "no key was given: no value was opened\n";
+    }
+    text
+}
+
+fn look(args: &Verify) -> Result<Found, Error> {
+    let record = args.report.as_deref().map(AuditRecord::read).transpose()?;
     let output = inputs::snapshot(&args.snapshot, false)?;
     let input = inputs::snapshot(&args.against, args.common.skip_hash_check)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.running.threads)
         .build()
         .map_err(|e| Error::Threads(e.to_string()))?;
-    let progress = Shown::new(&args.running, "values");
+    let progress = Shown::new(&args.running, args.messages, "values");
     let source = inputs::explained(&input, input.read(false))?;
     let written = inputs::explained(&output, output.read(true))?;
+    // Who has a record needs no key; who gives one wants it used.
+    let keys = record.is_none()
+        || args.encryption_config.is_some()
+        || !args.keys.token_file.is_empty()
+        || !args.keys.decryption_config.is_empty();
+    let pair = ((&input, &source), (&output, &written));
+    let opened = keys.then(|| prove(args, pair, &pool, &progress)).transpose()?;
+    let recorded = record.map(|record| {
+        let prefix = record.etcd_prefix.clone();
+        let look = |file: &SnapshotFile, source| AuditedFile::of(file, source, &file.path, &prefix, &progress);
+        let (before, after) =
+            pool.install(|| rayon::join(|| look(&input, &source), || look(&output, &written)));
+        Ok::<_, Error>(record.differences(&before?, &after?))
+    });
+    let recorded = recorded.transpose()?;
+    input.unchanged()?;
+    output.unchanged()?;
+    Ok(Found { opened, recorded })
+}
+
+type Side<'s> = (&'s SnapshotFile, &'s Source<'s>);
+
+fn prove(
+    args: &Verify,
+    (input, output): (Side<'_>, Side<'_>),
+    pool: &rayon::ThreadPool,
+    progress: &dyn Progress,
+) -> Result<Verified, Error> {
     let read = inputs::configs(&args.keys.decryption_config)?;
     let config = args.encryption_config.as_ref();
     let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?)));
@@ -61,15 +144,16 @@ fn prove(args: &Verify) -> Result<Verified, Error> {
         etcd_prefix: args.keys.etcd_prefix.clone(),
         compacted: args.compact,
     };
-    let (rules, proof) = proof::of((&input, &source), (&output, &written), given)?;
+    let (rules, proof) = proof::of(input, output, given)?;
     let allowed = Allowed {
         unreadable: args.keep_unreadable,
         plaintext: args.allow_plaintext,
         compacted: args.compact,
         record: proof.as_ref(),
     };
-    let found = pool.install(|| verify((&input, &source), (&output, &written), &rules, allowed, &progress));
-    input.unchanged()?;
-    output.unchanged()?;
+    let found = pool.install(|| verify(input, output, &rules, allowed, progress));
+    // A file that changed explains whatever was found.
+    input.0.unchanged()?;
+    output.0.unchanged()?;
     found
 }

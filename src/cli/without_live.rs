@@ -20,7 +20,7 @@ pub struct Words {
 
 /// Says what is missing, and how to get it.
 pub fn run(args: &Words) -> Exit {
-    let json = args.write_out.as_deref() == Some("json") || super::asks_for_json(&args.words);
+    let json = args.write_out.as_deref() == Some("json") || super::usage::asks_for_json(&args.words);
     let how = if json { WriteOut::Json } else { WriteOut::Simple };
     let told = Told {
         kind: "feature",

@@ -2,28 +2,35 @@
 
 use super::Exit;
 use super::args::WriteOut;
+pub use super::table::table;
 use crate::rekey::{Error, UnreadableValue};
-use comfy_table::{Table, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
-use std::io::{ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 
 /// Writes text to standard output.
 pub fn text(text: &str) -> Exit {
     bytes(text.as_bytes())
 }
 
-/// Writes bytes to standard output. A reader that has gone away is no error.
+/// Writes bytes to standard output.
 pub fn bytes(bytes: &[u8]) -> Exit {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    stream(|out| out.write_all(bytes))
+}
+
+/// Has something written to standard output piece by piece. A reader that has
+/// gone away is no error.
+pub fn stream(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Exit {
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             // Where that cannot be written either, the exit code is all there is.
             let _ = writeln!(
                 std::io::stderr().lock(),
                 "error: standard output: {error}\n  what was to be printed is lost; a file that was to be written is there"
             );
+            // What is left in the buffer would be tried again, and fail again.
+            let (_, _) = out.into_parts();
             Exit::Io
         }
         _ => Exit::Done,
@@ -39,32 +46,6 @@ pub fn json<T: Serialize>(value: &T) -> Exit {
             Exit::Unexpected
         }
     }
-}
-
-/// A table: `boxed` as etcdutl draws them, else plain columns.
-#[must_use]
-pub fn table<const N: usize>(boxed: bool, header: [&str; N], rows: &[[String; N]]) -> String {
-    if boxed {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_FULL_CONDENSED);
-        table.set_header(header);
-        for row in rows {
-            table.add_row(row);
-        }
-        return table.to_string() + "\n";
-    }
-    let header = header.map(str::to_owned);
-    let lines = || std::iter::once(&header).chain(rows);
-    let wide: [usize; N] =
-        std::array::from_fn(|i| lines().map(|row| row[i].chars().count()).max().unwrap_or(0));
-    lines().fold(String::new(), |mut out, row| {
-        for (i, cell) in row.iter().enumerate() {
-            let wide = if i + 1 == N { 0 } else { wide[i] + 2 };
-            let _ = write!(out, "{cell:wide$}");
-        }
-        out.push('\n');
-        out
-    })
 }
 
 /// The rows of values that do not open.
@@ -124,7 +105,9 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
         Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
             (json!({ "unreadable": values }), unreadable(values))
         }
-        Error::Verification { differences } | Error::NotProven { differences } => {
+        Error::Verification { differences }
+        | Error::NotProven { differences }
+        | Error::NotAsRecorded { differences } => {
             (json!({ "differences": differences }), differences.iter().map(|d| format!("{d}\n")).collect())
         }
         _ => (json!({}), String::new()),

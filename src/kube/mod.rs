@@ -22,6 +22,7 @@ pub mod config;
 mod error;
 pub mod key;
 pub mod kms;
+pub mod manifest;
 pub mod object;
 pub mod precedence;
 pub mod resource;

@@ -12,6 +12,7 @@ use super::task::Prepared;
 use super::verify::Verified;
 use crate::etcd::Hashes;
 use crate::kube::Provider;
+use std::time::Duration;
 
 /// What a run is about to do. `output_bytes` is the length of the output.
 #[must_use]
@@ -63,6 +64,8 @@ pub fn before(
         records: 0,
         dry_run: false,
         output_bytes,
+        disk: None,
+        estimated_seconds: None,
         dropped: plan.dropped,
         compacted: prepared.besides.compact,
         stage: prepared.record.as_ref().map(|record| record.stage.clone()),
@@ -103,6 +106,15 @@ fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// About how long a run takes whose reading alone took so long: it reads the
+/// input again to write the output, and both to prove it. Told in whole
+/// seconds, with what a disk of 200 MB/s takes to make the output durable.
+#[must_use]
+pub fn estimated_seconds(reading: Duration, output_bytes: u64) -> u64 {
+    let disk = Duration::from_millis(output_bytes / 200_000);
+    (reading * 3 + disk).as_secs().max(1)
 }
 
 /// Takes over what the second reader found.

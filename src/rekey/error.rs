@@ -85,6 +85,18 @@ pub enum Error {
     Random(String),
     #[error("no threads could be started: {0}")]
     Threads(String),
+    #[error("{}: it is no audit record that this version can read: {why}", file.display())]
+    AuditRecord { file: PathBuf, why: String },
+    #[error("the files are not those of the audit record: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
+    NotAsRecorded { differences: Vec<String> },
+    #[error("no object {key} there")]
+    NoSuchObject { key: String },
+    #[error("{key} does not open: {why}")]
+    NotOpened { key: String, why: String },
+    #[error("there is no command {name}")]
+    NoSuchCommand { name: String },
+    #[error("{0}")]
+    Unexpected(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -107,21 +119,27 @@ impl Error {
             Self::Open { .. } | Self::Unpack { .. } | Self::ReadBack { .. } => "io",
             Self::Snapshot { source, .. } => source.kind(),
             Self::Config { .. } => "configuration",
-            Self::Unreadable { .. } => "unreadable",
+            Self::Unreadable { .. } | Self::NotOpened { .. } => "unreadable",
             Self::NotForCluster { .. } => "cluster-cannot-read",
             Self::NamedAsArchive { .. } => "output-name",
             Self::WouldBePlaintext { .. } => "would-be-plaintext",
             Self::KmsWriter { .. } => "kms",
             Self::K3s(source) => source.kind(),
-            Self::Random(_) | Self::Threads(_) | Self::Rotation(RotationError::Random(_)) => "unexpected",
+            Self::Random(_)
+            | Self::Threads(_)
+            | Self::Unexpected(_)
+            | Self::Rotation(RotationError::Random(_)) => "unexpected",
             Self::Rotation(_) => "rotation",
             Self::NoConfig
             | Self::ConfigBesideRecord
             | Self::NothingToWrite { .. }
             | Self::NoSnapshot { .. }
-            | Self::NoWriteConfig { .. } => "usage",
+            | Self::NoWriteConfig { .. }
+            | Self::NoSuchCommand { .. } => "usage",
+            Self::AuditRecord { .. } => "audit-record",
+            Self::NoSuchObject { .. } => "not-found",
             Self::Output(error) => error.kind(),
-            Self::Verification { .. } | Self::NotProven { .. } => "verification",
+            Self::Verification { .. } | Self::NotProven { .. } | Self::NotAsRecorded { .. } => "verification",
             Self::InputChanged { .. } => "input-changed",
             Self::NothingUnderPrefix { .. } => "etcd-prefix",
             Self::Interrupted => "interrupted",
@@ -181,7 +199,17 @@ impl Error {
                 "copy the snapshot to a place where nothing writes to it, and run it again"
             }
             Self::NothingUnderPrefix { .. } => "give kube-apiserver's --etcd-prefix (OpenShift: kubernetes.io)",
+            Self::Unexpected(_) => "report this",
             Self::Random(_) | Self::Threads(_) => "see to the machine, and run it again",
+            Self::AuditRecord { .. } => "give the file that --report of the run wrote",
+            Self::NotAsRecorded { .. } => {
+                "find the files the record tells of; if these should be they, one was changed or damaged since: do not restore the output"
+            }
+            Self::NoSuchObject { .. } => "`etcd-rekey list` shows what there is",
+            Self::NotOpened { .. } => {
+                "give the configuration with its key as --encryption-config; K3s, RKE2: the server token as --token-file"
+            }
+            Self::NoSuchCommand { .. } => "`etcd-rekey --help` lists the commands",
             Self::Interrupted => "nothing was left behind: run it again",
         }
     }

@@ -11,9 +11,9 @@ use crate::kube::sealed::Seal;
 use zeroize::Zeroizing;
 
 /// One value under the prefix of Kubernetes' keys.
-pub struct Item<'i> {
+pub struct Item<'a, 'i> {
     /// Its record.
-    pub record: Record<'i>,
+    pub record: Record<'a>,
     /// Its resource.
     pub resource: GroupResource,
     /// What seals it; `identity` of a plaintext.
@@ -24,32 +24,63 @@ pub struct Item<'i> {
     pub plain: Result<&'i [u8], String>,
 }
 
+/// What lies under an etcd key.
+pub enum Seen<'a, 'i> {
+    /// A value of Kubernetes'.
+    Value(Item<'a, 'i>),
+    /// Another tenant's.
+    Foreign {
+        /// Its record.
+        record: Record<'a>,
+        /// Its value begins as sealed ones do.
+        looks_sealed: bool,
+    },
+    /// A tombstone, or an empty value.
+    Nothing,
+}
+
+/// Looks at one record.
+pub fn look<'a, 'i>(
+    record: Record<'a>,
+    current: bool,
+    rules: &Rules,
+    opened: &'i mut Zeroizing<Vec<u8>>,
+) -> Seen<'a, 'i>
+where
+    'a: 'i,
+{
+    let judged = rules.judge(&record, opened);
+    let (seal, plain) = match (judged.verdict, judged.resource.is_some()) {
+        (Verdict::Foreign { looks_sealed }, _) => return Seen::Foreign { record, looks_sealed },
+        (Verdict::Empty | Verdict::Kms(_), _) | (_, false) => return Seen::Nothing,
+        (Verdict::Unreadable(why), _) => (Seal::read(record.kv.value), Err(why.to_string())),
+        (Verdict::Stays(state) | Verdict::Reseal { from: state, .. }, _) => {
+            let plain = if state == super::rules::State::Plain { record.kv.value } else { &opened[..] };
+            (rules.seal(state), Ok(plain))
+        }
+    };
+    let Some(resource) = judged.resource else { return Seen::Nothing };
+    Seen::Value(Item { record, resource, seal, current, plain })
+}
+
 /// Goes through every value of Kubernetes' in the order of revisions.
 ///
 /// # Errors
 /// [`Error::Snapshot`], and what `visit` returns.
-pub fn visit(
+pub fn visit<'a>(
     file: &SnapshotFile,
-    source: &Source<'_>,
+    source: &Source<'a>,
     rules: &Rules,
-    mut visit: impl FnMut(Item<'_>) -> Result<(), Error>,
+    mut visit: impl FnMut(Item<'a, '_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (_, keys) = source.keys().map_err(|e| file.error(e))?;
     let mut opened = Zeroizing::new(Vec::new());
     for (number, entry) in (0..).zip(keys.entries()) {
         let entry = entry.map_err(|e| file.error(e))?;
         let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
-        let judged = rules.judge(&record, &mut opened);
-        let Some(resource) = judged.resource else { continue };
-        let (seal, plain) = match judged.verdict {
-            Verdict::Unreadable(why) => (Seal::read(record.kv.value), Err(why.to_string())),
-            Verdict::Stays(state) | Verdict::Reseal { from: state, .. } => {
-                let plain = if state == super::rules::State::Plain { record.kv.value } else { &opened };
-                (rules.seal(state), Ok(plain))
-            }
-            Verdict::Empty | Verdict::Foreign { .. } | Verdict::Kms(_) => continue,
-        };
-        visit(Item { record, resource, seal, current: source.history.is_live(number), plain })?;
+        if let Seen::Value(item) = look(record, source.history.is_live(number), rules, &mut opened) {
+            visit(item)?;
+        }
     }
     Ok(())
 }

@@ -16,15 +16,19 @@
 //! * [`residue`]: old values in free pages.
 //! * [`inventory`]: what is in a snapshot, value by value.
 //! * [`tally`], [`report`], [`account`]: counts and results.
+//! * [`outputs`]: where files go, and when they get their names.
+//! * [`audit`]: the record of a run, and files held against it.
 //! * [`progress`]: how a run is followed and stopped.
 //! * [`run`]: all of it, in order.
 
 pub mod account;
+pub mod audit;
 pub mod compaction;
 pub mod error;
 pub mod frontier;
 pub mod inventory;
 pub mod layout;
+pub mod outputs;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;

@@ -100,6 +100,18 @@ pub struct RecordReport {
     pub servers: Vec<String>,
 }
 
+/// The room an output needs, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomReport {
+    /// The directory.
+    pub directory: String,
+    /// Bytes needed there, all outputs together.
+    pub needed: u64,
+    /// Bytes free there.
+    pub free: u64,
+}
+
 /// A finished run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +153,13 @@ pub struct Report {
     pub dry_run: bool,
     /// Bytes the output has, or would have.
     pub output_bytes: u64,
+    /// Of a dry run: the room the output needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<RoomReport>,
+    /// Of a dry run: about how long the run would take, in seconds, from how
+    /// long reading took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_seconds: Option<u64>,
     /// Superseded revisions and deletions left out.
     pub dropped: u64,
     /// Whether they were to be.

@@ -1,10 +1,12 @@
 //! A run, from the snapshot to its proven successor.
 
 use super::account;
+use super::audit::{self, AuditedFile};
 use super::compaction::Compaction;
 use super::error::Error;
 use super::frontier::Frontier;
 use super::layout::FileLayout;
+use super::outputs::{Outputs, Targets, beside, same_place};
 use super::pipeline::{Pipeline, part_size};
 use super::plan::{Changes, Look, Plan};
 use super::progress::{Phase, Progress};
@@ -15,9 +17,11 @@ use super::trailers::{self, Sum};
 use super::verify::{Allowed, Verified, compare};
 use crate::etcd::snapshot::{TRAILER, hex};
 use crate::output::{Disk, Output};
+use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What a run was asked to do, besides its rules.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,8 @@ pub struct Options {
     pub compact: bool,
     /// Where to leave the configuration the output needs.
     pub write_config: Option<PathBuf>,
+    /// Where to leave an audit record; the sums of the files go beside it.
+    pub report: Option<PathBuf>,
     /// Files, besides the input, that must not be written over.
     pub sources: Vec<PathBuf>,
     /// Threads of the pool; 0 for one a core.
@@ -64,11 +70,13 @@ pub fn reencrypt(
         .map_err(|e| Error::Threads(e.to_string()))?;
     let file = SnapshotFile::open(input, options.skip_hash_check, &beside(&options.output))?;
     let snapshot = file.snapshot()?;
+    let started = Timestamp::now();
     let mut run = Run {
+        began: Instant::now(),
         file: &file,
         task,
         options,
-        disk,
+        targets: Targets { file: &file, options, disk },
         progress,
         pool: &pool,
         input_sum: Mutex::new(Sum::of(snapshot.file)),
@@ -83,9 +91,10 @@ pub fn reencrypt(
     let sum = run.input_sum.get_mut().unwrap_or_else(PoisonError::into_inner).clone();
     let sum = sum.finish(|| !progress.stop()).ok_or(Error::Interrupted)?;
     snapshot.compare_trailer(&sum).map_err(|mismatch| file.error(mismatch))?;
-    let (outputs, mut report) = done?;
-    file.unchanged()?;
+    let (mut outputs, mut report) = done?;
     report.input.sha256 = hex(&sum);
+    run.record(&mut outputs, &report, started)?;
+    file.unchanged()?;
     if progress.stop() {
         return Err(Error::Interrupted);
     }
@@ -93,34 +102,12 @@ pub fn reencrypt(
     Ok(report)
 }
 
-/// What a run has written, without its names as yet.
-#[derive(Default)]
-struct Outputs<'r> {
-    config: Option<Output<'r>>,
-    snapshot: Option<Output<'r>>,
-}
-
-impl Outputs<'_> {
-    /// Gives the files their names: the key first, for a snapshot without its
-    /// key would be lost.
-    fn publish(mut self) -> Result<(), Error> {
-        if let Some(config) = &mut self.config {
-            config.publish()?;
-        }
-        let Some(mut snapshot) = self.snapshot else { return Ok(()) };
-        let published = snapshot.publish();
-        if let (Err(_), false, Some(config)) = (&published, snapshot.is_published(), self.config) {
-            config.withdraw();
-        }
-        Ok(published?)
-    }
-}
-
 struct Run<'r> {
+    began: Instant,
     file: &'r SnapshotFile,
+    targets: Targets<'r>,
     task: &'r Task,
     options: &'r Options,
-    disk: &'r dyn Disk,
     progress: &'r dyn Progress,
     pool: &'r rayon::ThreadPool,
     /// The sum over the input, as far as it has got.
@@ -197,10 +184,13 @@ impl<'r> Run<'r> {
         let config = self.config(prepared)?;
         if self.options.dry_run {
             report.dry_run = true;
-            self.look(&self.options.output, need)?;
+            report.disk = Some(self.targets.room(need)?);
+            report.estimated_seconds = Some(account::estimated_seconds(self.began.elapsed(), need));
             return Ok((Outputs::default(), report));
         }
-        let mut output = self.begin(&self.options.output, need)?;
+        // What stands in the way of the record is told before the work.
+        self.targets.look_at_record()?;
+        let mut output = self.targets.begin(&self.options.output, need)?;
         self.progress.phase(Phase::Reencrypting, plan.reseal.current);
         let end = layout.bytes();
         let (digest, found) = self.written(source, prepared, (plan.changes, layout), &output)?;
@@ -218,7 +208,7 @@ impl<'r> Run<'r> {
         if let Some(found) = found {
             account::proven(&mut report, &found)?;
         }
-        Ok((Outputs { config, snapshot: Some(output) }, report))
+        Ok((Outputs { config, snapshot: Some(output), ..Outputs::default() }, report))
     }
 
     /// Writes the pages of the output and has a second reader prove them,
@@ -292,30 +282,26 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// Begins a file that is none of those the run reads.
-    fn begin(&self, path: &Path, need: u64) -> Result<Output<'r>, Error> {
-        Ok(Output::begin(self.disk, path, &self.read()?, need, self.options.force)?)
-    }
-
-    /// Looks whether such a file could be begun.
-    fn look(&self, path: &Path, need: u64) -> Result<(), Error> {
-        Ok(Output::look(self.disk, path, &self.read()?, need, self.options.force).map(drop)?)
-    }
-
-    /// The files the run reads.
-    fn read(&self) -> Result<Vec<std::fs::Metadata>, Error> {
-        let open = |file: &Path, source| Error::Open { file: file.to_owned(), source };
-        let input = self.file.file.metadata().map_err(|source| open(&self.file.path, source))?;
-        let mut inputs = vec![input];
-        for path in &self.options.sources {
-            match std::fs::metadata(path) {
-                Ok(input) => inputs.push(input),
-                // What is gone cannot be written over.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(open(path, source)),
-            }
-        }
-        Ok(inputs)
+    /// Writes the audit record and the sums, durable, without their names:
+    /// from the files themselves, as anybody else would find them.
+    fn record(&self, outputs: &mut Outputs<'r>, report: &Report, started: Timestamp) -> Result<(), Error> {
+        let (Some(path), Some(snapshot)) = (&self.options.report, &outputs.snapshot) else { return Ok(()) };
+        let written = SnapshotFile::open(snapshot.temporary(), false, Path::new("."))?;
+        let prefix = &self.task.etcd_prefix;
+        let look = |file: &SnapshotFile, name| {
+            let source = file.read(false)?;
+            AuditedFile::of(file, &source, name, prefix, self.progress)
+        };
+        let (input, output) = self.pool.install(|| {
+            rayon::join(|| look(self.file, &self.file.path), || look(&written, &self.options.output))
+        });
+        let (input, output) = (input?, output?);
+        let record = audit::written((self.task, self.options), report, (&input, &output), started)?;
+        let files = [(self.file.path.as_path(), &input), (self.options.output.as_path(), &output)];
+        let sums = audit::sums(path, &record, files);
+        outputs.sums = Some(self.targets.small(&audit::sums_beside(path), &sums)?);
+        outputs.record = Some(self.targets.small(path, &record)?);
+        Ok(())
     }
 
     /// Writes the configuration the output needs, durable, without its name.
@@ -325,14 +311,10 @@ impl<'r> Run<'r> {
             return Err(crate::output::Error::SameFile { path: path.clone() }.into());
         }
         let bytes = prepared.config.as_ref().map_err(|why| Error::Rotation(why.clone()))?;
-        let need = u64::try_from(bytes.len()).unwrap_or(0);
         if self.options.dry_run {
-            return self.look(path, need).map(|()| None);
+            return self.targets.look(path, u64::try_from(bytes.len()).unwrap_or(0)).map(|_| None);
         }
-        let mut output = self.begin(path, need)?;
-        output.write_all_at(bytes, 0)?;
-        output.finish()?;
-        Ok(Some(output))
+        self.targets.small(path, bytes).map(Some)
     }
 
     /// Refuses what must not be written.
@@ -382,19 +364,4 @@ impl<'r> Run<'r> {
 
 fn thread_ended() -> Error {
     Error::Threads("a thread ended before its work".to_owned())
-}
-
-/// The directory a path lies in.
-fn beside(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Whether two paths name a file of the same directory and name.
-fn same_place(a: &Path, b: &Path) -> bool {
-    let place =
-        |path: &Path| (beside(path).canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned));
-    place(a) == place(b)
 }

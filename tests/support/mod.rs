@@ -17,7 +17,7 @@ use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::history::Record;
 use etcd_rekey::etcd::{KeyValue, RevisionKey, Snapshot};
 #[allow(unused_imports, reason = "each test file uses its own part")]
-pub use fixtures::fixture;
+pub use fixtures::{fixture, folder};
 
 /// Every fixture made by kube-apiserver.
 pub const KUBE_FIXTURES: [&str; 12] = [

@@ -1,0 +1,210 @@
+//! Promise: the help of each command fits a screen, begins with what the
+//! command does, and ends with examples that work; what the program prints of
+//! its own command line is whole.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use support::program::{Bench, Ran, command, run, text};
+use support::{fixture, folder};
+
+const COMMANDS: [&str; 13] = [
+    "reencrypt",
+    "rotate-keys",
+    "prepare",
+    "rotate",
+    "enable",
+    "disable",
+    "verify",
+    "check",
+    "status",
+    "list",
+    "get",
+    "completions",
+    "man",
+];
+
+fn help(words: &[&str]) -> String {
+    let ran: Ran = command(words).env("COLUMNS", "80").output().unwrap().into();
+    ran.expect(0).out
+}
+
+#[test]
+fn help_fits_a_screen_and_begins_with_what_the_command_does() {
+    for name in COMMANDS {
+        let (long, short) = (help(&[name, "--help"]), help(&[name, "-h"]));
+        for text in [&long, &short] {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{name}: {text}");
+            let first = text.lines().next().unwrap();
+            assert!(first.ends_with(|c: char| c.is_alphanumeric()) && !first.starts_with("Usage"), "{text}");
+        }
+        let lines = long.lines().count();
+        // Those that make a key have more flags than there is room for.
+        let most = if long.contains("New key:") { 43 } else { 40 };
+        assert!(lines <= most, "{name}: {lines} lines\n{long}");
+        assert!(short.lines().count() <= 40, "{name}: {short}");
+        assert!(short.len() <= long.len());
+    }
+    assert!(help(&["reencrypt", "-h"]).len() < help(&["reencrypt", "--help"]).len());
+    assert!(help(&["--help"]).lines().count() <= 40);
+}
+
+#[test]
+fn every_command_is_in_the_program_s_help() {
+    let program = help(&["--help"]);
+    for name in COMMANDS {
+        assert!(program.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{name}");
+    }
+}
+
+#[test]
+fn every_flag_is_documented() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/flags.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    for name in COMMANDS {
+        for line in help(&[name, "--help"]).lines().map(str::trim).filter(|line| line.starts_with('-')) {
+            let flag = line.split_whitespace().find(|word| word.starts_with("--")).unwrap();
+            assert!(flag == "--help" || document.contains(&format!("`{flag}")), "{name}: {flag}");
+        }
+    }
+}
+
+/// The commands below "Example:", each in one line.
+fn examples(help: &str) -> Vec<String> {
+    let (_, below) = help.rsplit_once("Example").expect("an example");
+    let (_, lines) = below.split_once('\n').unwrap();
+    let joined = lines.replace("\\\n", " ");
+    joined.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+/// The files the examples name.
+fn at_hand(bench: &Bench, name: &str) {
+    let copy = |from: &Path, to: &str| std::fs::copy(from, bench.path(to)).unwrap();
+    let rotated = folder("kube-rotated");
+    for (from, to) in [
+        ("snapshot.db", "snapshot.db"),
+        ("new.yaml", "new.yaml"),
+        ("old.yaml", "old.yaml"),
+        ("encryption-config.yaml", "enc.yaml"),
+    ] {
+        copy(&rotated.join(from), to);
+    }
+    let cluster = if name == "enable" { "k3s-disabled" } else { "k3s-reencrypt_finished" };
+    copy(&fixture(cluster, "snapshot.db"), "on-demand-server-1");
+    copy(&fixture(cluster, "token"), "token");
+}
+
+/// Runs a line as a shell does, with the program in the path.
+fn shell(bench: &Bench, line: &str) {
+    let program = Path::new(env!("CARGO_BIN_EXE_etcd-rekey")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    let ran = shell.args(["-c", line]).current_dir(bench.dir.path()).env("PATH", path).output().unwrap();
+    assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn every_example_works() {
+    for name in COMMANDS {
+        let bench = Bench::new();
+        at_hand(&bench, name);
+        let before: &[&str] = match name {
+            "rotate" => &[
+                "etcd-rekey prepare on-demand-server-1 --token-file token -o prepared",
+                "etcd-rekey prepare --encryption-config enc.yaml --write-config prepared.yaml",
+            ],
+            "verify" => &[
+                "etcd-rekey reencrypt snapshot.db --encryption-config new.yaml --decryption-config old.yaml -o rekeyed.db --report audit.json",
+            ],
+            _ => &[],
+        };
+        for line in before {
+            shell(&bench, line);
+        }
+        let text = help(&[name, "--help"]);
+        let examples = examples(&text);
+        assert!(!examples.is_empty(), "{text}");
+        for example in examples {
+            assert!(example.starts_with(&format!("etcd-rekey {name}")), "{example}");
+            // Each example stands for itself.
+            let _ = std::fs::remove_file(bench.path("rekeyed.db"))
+                .or_else(|error| if name == "verify" { Err(error) } else { Ok(()) });
+            if name == "verify" && !bench.path("rekeyed.db").exists() {
+                shell(&bench, &format!("{} --overwrite", before[0]));
+            }
+            shell(&bench, &example);
+        }
+    }
+}
+
+#[test]
+fn words_that_are_nearly_right_lead_to_the_right_one() {
+    for (words, hint) in [
+        (&["reencrypt", "a", "--outptu", "b"][..], "--output"),
+        (&["chekc", "a"], "check"),
+        (&["list", "a", "--namespaces", "b"], "--namespace"),
+        (&["status", "a", "-w", "jsno"], "json"),
+    ] {
+        let ran = run(words).expect(2);
+        assert!(ran.err.contains(hint), "{words:?}: {}", ran.err);
+        assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);
+        assert!(ran.err.starts_with("error: ") && ran.out.is_empty());
+    }
+    let missing = run(&["reencrypt"]).expect(2);
+    assert!(missing.err.contains("--output <FILE>") && missing.err.contains("reencrypt --help"));
+    assert_eq!(
+        run(&[]).expect(2).err,
+        "error: no command was given\n  `etcd-rekey --help` lists the commands\n"
+    );
+}
+
+#[test]
+fn the_words_of_etcdutl_and_of_k3s_are_understood() {
+    let snapshot = fixture("kube-rotated", "snapshot.db");
+    let ours = run(&["status", text(&snapshot)]).expect(0).out;
+    for words in [
+        &["snapshot", "status", text(&snapshot)][..],
+        &["secrets-encrypt", "status", text(&snapshot)],
+        &["status", text(&snapshot), "--write-out", "fields"],
+        &["status", text(&snapshot), "-w", "text"],
+    ] {
+        assert_eq!(run(words).expect(0).out, ours, "{words:?}");
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_a_command() {
+    let bench = Bench::new();
+    run(&["man", "--dir", text(bench.dir.path())]).expect(0);
+    let mut expected: Vec<_> = COMMANDS.iter().map(|name| format!("etcd-rekey-{name}.1")).collect();
+    expected.push("etcd-rekey.1".to_owned());
+    let names = bench.names();
+    for page in expected {
+        assert!(names.contains(&page), "{page}: {names:?}");
+        let text = std::fs::read_to_string(bench.path(&page)).unwrap();
+        assert!(
+            text.contains(".SH NAME") && text.contains(".SH SYNOPSIS") && text.contains("xample"),
+            "{page}"
+        );
+    }
+    let page = run(&["man", "reencrypt"]).expect(0).out;
+    assert_eq!(page, std::fs::read_to_string(bench.path("etcd-rekey-reencrypt.1")).unwrap());
+    // The pages have the text the help has no room for.
+    assert!(page.contains("no secret is in it"));
+    assert!(run(&["man", "nonsense"]).expect(2).err.contains("nonsense"));
+    assert!(run(&["man", "--dir", "/no/such/directory"]).expect(5).err.contains("/no/such/directory"));
+}
+
+#[test]
+fn every_shell_gets_completions_of_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(&["completions", shell]).expect(0).out;
+        for name in COMMANDS {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+        assert!(script.contains("etcd-prefix"), "{shell}");
+    }
+    let bench = Bench::new();
+    shell(&bench, "etcd-rekey completions bash > c && bash -n c");
+}

@@ -118,7 +118,8 @@ fn the_sums_are_those_of_the_files() {
 /// Every crate that cargo links into the program.
 fn linked() -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--locked", "--features", "live", "--edges", "normal", "--prefix", "none"])
+        .args(["--format", "{p}"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();

@@ -2,7 +2,7 @@
 //! does.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -12,6 +12,11 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Begins the line that ends what a command printed.
 const END: &str = "\u{1e}end ";
 
+/// Where the published program is.
+pub fn packages() -> PathBuf {
+    std::env::var_os("PACKAGES").expect("PACKAGES is not set: run the tests with scripts/test").into()
+}
+
 pub struct Shell {
     process: Child,
     input: ChildStdin,
@@ -20,9 +25,9 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// A shell in a folder, that finds the program and etcd 3.6.
+    /// A shell in a folder, that finds the published program and etcd 3.6.
     pub fn start(home: &Path) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_etcd-rekey")).parent().unwrap().to_owned();
+        let program = packages();
         let etcd = std::env::var("ETCD36_BIN").expect("ETCD36_BIN is not set: run the tests with scripts/test");
         let path = format!("{}:{etcd}:{}", program.display(), std::env::var("PATH").unwrap());
         let mut process = Command::new("bash")

@@ -12,8 +12,10 @@
 //! * [`current`]: the current keys of a snapshot, in key order.
 //! * [`page`]: the keys of a live etcd, a bounded page at a time.
 //! * [`finding`]: what a comparison found.
+//! * [`judgement`]: how one live record stands to the file's.
 //! * [`values`]: whether live values open, and with which key.
 //! * [`hash_kv`]: HashKV over the members.
+//! * [`walk`]: one walk over all keys, beside those of the snapshot.
 //! * [`compare`]: all of it.
 //! * [`programs`], [`server`], [`rehearse`]: a restore on this machine, by
 //!   the operator's own etcd.
@@ -30,6 +32,7 @@ pub mod endpoint;
 mod error;
 pub mod finding;
 pub mod hash_kv;
+pub mod judgement;
 pub mod member;
 pub mod page;
 pub mod programs;
@@ -39,6 +42,7 @@ pub mod save;
 pub mod server;
 pub mod tls;
 pub mod values;
+pub mod walk;
 
 pub use certificates::Files;
 pub use dialer::Dialer;

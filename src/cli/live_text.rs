@@ -57,7 +57,7 @@ pub fn compared(found: &Compared, before: &[Row], boxed: bool) -> String {
     rows.extend(keys(found));
     rows.extend(hashes(found));
     rows.extend(values(found));
-    let mut out = write_out::table(boxed, ["WHAT", "FOUND", "RESULT"], &rows);
+    let mut out = super::table::table(boxed, ["WHAT", "FOUND", "RESULT"], &rows);
     for (name, findings) in [
         ("missing", &found.keys.missing),
         ("extra", &found.keys.extra),

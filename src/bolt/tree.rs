@@ -104,11 +104,4 @@ impl<'a> Bucket<'a> {
     pub fn leaf_of(&self, entry: u64) -> usize {
         self.leaves.partition_point(|leaf| leaf.first_entry <= entry).saturating_sub(1)
     }
-
-    /// How many entries leaf number `leaf` holds.
-    #[must_use]
-    pub fn entries_in(&self, leaf: usize) -> u64 {
-        let next = self.leaves.get(leaf + 1).map_or(self.entries, |leaf| leaf.first_entry);
-        self.leaves.get(leaf).map_or(0, |leaf| next - leaf.first_entry)
-    }
 }

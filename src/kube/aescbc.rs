@@ -316,6 +316,39 @@ mod tests {
     }
 
     #[test]
+    fn only_whole_padding_of_a_block_or_less_is_taken_off() {
+        let padded = |text: &[u8], pad: u8, count: usize| [text, &vec![pad; count]].concat();
+        for (bytes, expected) in [
+            (padded(b"", 16, 16), Some(0)),
+            (padded(&[7; 15], 1, 1), Some(15)),
+            (padded(&[7; 13], 3, 3), Some(13)),
+            (padded(&[7; 14], 3, 2), None),
+            (padded(&[3, 7], 3, 2), None),
+            (padded(&[7; 15], 0, 1), None),
+            (padded(&[7; 15], 17, 17), None),
+            (padded(b"", 16, 8), None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(unpadded(&bytes).ok(), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn values_longer_than_a_run_of_blocks_open_with_and_without_vaes() {
+        let plain: Vec<u8> = (0..RUN * BLOCK * 2 + 5).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        for cipher in [AesCbc::portable(&[1; 16]), AesCbc::new(&[1; 16])] {
+            let cipher = cipher.unwrap();
+            let mut sealed = Vec::new();
+            AesCbc::place(&mut sealed, &[5; BLOCK], &plain);
+            cipher.seal(&mut [&mut sealed]);
+            assert_eq!(sealed[BLOCK..], reference::<Aes128>(&[1; 16], [5; BLOCK], &plain));
+            let mut out = Vec::new();
+            cipher.open(&sealed, &mut out).unwrap();
+            assert!(out == plain);
+        }
+    }
+
+    #[test]
     fn only_aes_key_lengths_are_keys() {
         let taken: Vec<usize> = (0..40).filter(|n| AesCbc::new(&vec![0; *n]).is_some()).collect();
         assert_eq!(taken, [16, 24, 32]);

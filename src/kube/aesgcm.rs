@@ -119,6 +119,13 @@ mod tests {
         let cipher = AesGcm::new(&[3; 16]).unwrap();
         for length in 0..28 {
             assert_eq!(cipher.open(&vec![0; length], b"", &mut Vec::new()), Err(NotOpened::TooShort));
+            assert_eq!(cipher.seal(&mut vec![0; length], b""), Err(NotOpened::TooShort));
         }
+    }
+
+    #[test]
+    fn only_aes_key_lengths_are_keys() {
+        let taken: Vec<usize> = (0..40).filter(|n| AesGcm::new(&vec![0; *n]).is_some()).collect();
+        assert_eq!(taken, [16, 24, 32]);
     }
 }

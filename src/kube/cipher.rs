@@ -47,3 +47,20 @@ pub(super) fn replace(out: &mut Vec<u8>, bytes: &[u8]) {
     sized(out, bytes.len());
     out.copy_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_at_once_and_by_doubling() {
+        let mut out = vec![7; 10];
+        sized(&mut out, 100);
+        assert_eq!((out.len(), out.capacity()), (100, 128));
+        assert!(out.iter().all(|byte| *byte == 0), "what it held is wiped");
+        sized(&mut out, 128);
+        assert_eq!((out.len(), out.capacity()), (128, 128));
+        replace(&mut out, b"text");
+        assert_eq!((out.as_slice(), out.capacity()), (&b"text"[..], 128));
+    }
+}

@@ -242,6 +242,26 @@ mod tests {
     }
 
     #[test]
+    fn the_object_tells_the_group_where_its_key_does_not() {
+        let object = Object::parse(br#"{"apiVersion":"example.com/v1","kind":"Novelty"}"#).unwrap();
+        let core = Object::parse(br#"{"apiVersion":"v1","kind":"Novelty"}"#).unwrap();
+        assert_eq!((object.group(), core.group()), ("example.com", ""));
+        let path = |key: &'static str| KeyPath::parse("/registry/", key.as_bytes()).unwrap();
+        let open = path("/registry/novelties/a/b");
+        assert_eq!(resource(&open, Some(&object)), GroupResource::new("example.com", "novelties"));
+        assert_eq!(resource(&open, None), GroupResource::new("", "novelties"));
+        let known = path("/registry/secrets/a/b");
+        assert_eq!(resource(&known, Some(&object)), GroupResource::new("", "secrets"));
+    }
+
+    #[test]
+    fn protobuf_tells_version_and_kind() {
+        let object = Object::parse(SECRET).unwrap();
+        assert_eq!((object.api_version.as_ref(), object.kind.as_ref()), ("v1", "Secret"));
+        assert_eq!((object.name.as_ref(), object.namespace.as_ref()), ("secret1", "default"));
+    }
+
+    #[test]
     fn an_object_without_a_name_fits_where_none_is_due() {
         let range = b"k8s\0\x0a\x15\x0a\x02v1\x12\x0fRangeAllocation\x12\x0e\x0a\x04\x0a\x00\x1a\x00\x12\x03a-b\x1a\x01x\x1a\x00\x22\x00";
         assert!(fits(range, "/registry/ranges/servicenodeports"));

@@ -271,17 +271,26 @@ mod tests {
         // About four of a thousand pass the padding check; none is the object.
         let value = seal(&key(Provider::Aescbc, "k", 0), PLAIN);
         let mut accidents = 0;
+        let (mut accident, mut refused) = (None, None);
         for number in 1..2000u16 {
             let mut bytes = vec![7; 32];
             bytes[..2].copy_from_slice(&number.to_le_bytes());
             let wrong = Arc::new(SealingKey::new(Provider::Aescbc, "k", Zeroizing::new(bytes)).unwrap());
             match open(&[&wrong], &value) {
-                Err(Unreadable::NotOpened(NotOpened::OtherObject)) => accidents += 1,
-                Err(Unreadable::NotOpened(NotOpened::Padding)) => {}
+                Err(Unreadable::NotOpened(NotOpened::OtherObject)) => {
+                    accidents += 1;
+                    accident = Some(wrong);
+                }
+                Err(Unreadable::NotOpened(NotOpened::Padding)) => refused = Some(wrong),
                 other => panic!("{other:?}"),
             }
         }
         assert!(accidents > 0);
+        // Of several failures the one that came closest is told.
+        let (accident, refused) = (accident.unwrap(), refused.unwrap());
+        for keys in [[&accident, &refused], [&refused, &accident]] {
+            assert_eq!(open(&keys, &value), Err(Unreadable::NotOpened(NotOpened::OtherObject)));
+        }
     }
 
     #[test]
@@ -299,12 +308,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_is_told_by_its_beginning() {
+        assert!(is_sealed(b"k8s:enc:aescbc:v1:k:x") && is_sealed(b"k8s:enc:"));
+        assert!(!is_sealed(b"k8s:enc") && !is_sealed(b"k8s\0plain") && !is_sealed(b""));
+    }
+
+    #[test]
+    fn keys_are_counted_in_the_order_they_were_added_and_once() {
+        let keys =
+            [key(Provider::Aescbc, "a", 1), key(Provider::Aescbc, "a", 2), key(Provider::Aesgcm, "a", 1)];
+        let mut ring = Keyring::default();
+        for key in keys.iter().chain([&key(Provider::Aescbc, "a", 1)]) {
+            ring.add(key);
+        }
+        assert_eq!(ring.keys().len(), 3);
+        for (number, one) in keys.iter().enumerate() {
+            assert_eq!(ring.number_of(one), Some(number));
+        }
+        // Another copy of the same key is the same key.
+        assert_eq!(ring.number_of(&key(Provider::Aesgcm, "a", 1)), Some(2));
+        assert_eq!(ring.number_of(&key(Provider::Aescbc, "a", 3)), None);
+    }
+
+    #[test]
+    fn two_keys_that_both_open_a_value_are_told_by_their_numbers() {
+        // One secret under two names, of which one is the beginning of the other and a block shorter: what
+        // ends the longer name is the IV of the shorter. The longer's own IV is chosen so that the block in
+        // front of the object opens to protobuf, in which the object's first bytes are part of a field.
+        let (short, long) = (key(Provider::Aescbc, "k", 1), key(Provider::Aescbc, "k:fifteen-letters", 1));
+        let mut in_front = Vec::new();
+        let at = short.place(&mut in_front, b"fifteen-letters:", b"k8s\0\x1a\x0e0123456789").unwrap();
+        short.seal(vec![(&mut in_front[at..], ETCD_KEY)]).unwrap();
+        let mut value = Vec::new();
+        let start = long.place(&mut value, &in_front[at + 16..at + 32], PLAIN).unwrap();
+        long.seal(vec![(&mut value[start..], ETCD_KEY)]).unwrap();
+        let other = key(Provider::Aescbc, "none", 3);
+        assert_eq!(open(&[&other, &short, &long], &value), Err(Unreadable::Ambiguous(2, 3)));
+        assert_eq!(open(&[&other, &long], &value), Ok(1));
+    }
+
+    #[test]
     fn the_seal_of_an_unknown_key_is_read() {
         for (value, provider, name) in [
             ("k8s:enc:aescbc:v1:key1:xx:yy", "aescbc", "key1"),
             ("k8s:enc:aescbc:v1:aescbckey-2026-11-24T02:15:42Z:xx", "aescbc", "aescbckey-2026-11-24T02:15:42Z"),
             ("k8s:enc:kms:v2:lab:xx", "kms-v2", "lab"),
+            ("k8s:enc:kms:v1:lab:xx", "kms-v1", "lab"),
             ("k8s:enc:unknown:v9:zzz", "unknown-v9", "zzz"),
+            // What only resembles the rest of a time of day.
+            ("k8s:enc:aescbc:v1:a:02;15Z:xx", "aescbc", "a"),
+            ("k8s:enc:aescbc:v1:a:02:15z:xx", "aescbc", "a"),
+            ("k8s:enc:aescbc:v1:a:02:15Z;xx", "aescbc", "a"),
+            ("k8s:enc:aescbc:v1:a:x2:15Z:xx", "aescbc", "a"),
+            ("k8s:enc:aescbc:v1:a:02:1xZ:xx", "aescbc", "a"),
+            ("k8s:enc:aescbc:v1:a:02:15Z", "aescbc", "a"),
+            ("plain", "-", ""),
         ] {
             assert_eq!(Seal::read(value.as_bytes()), Seal { provider: provider.into(), name: name.into() });
         }

@@ -196,6 +196,9 @@ mod tests {
             bad[i] ^= 1;
             assert_eq!(cipher.open(&bad, &mut Vec::new()), Err(NotOpened::Authentication));
         }
-        assert_eq!(cipher.open(&sealed[..39], &mut Vec::new()), Err(NotOpened::TooShort));
+        for length in 0..NONCE + TAG {
+            assert_eq!(cipher.open(&sealed[..length], &mut Vec::new()), Err(NotOpened::TooShort));
+            assert_eq!(cipher.seal(&mut vec![0; length]), Err(NotOpened::TooShort));
+        }
     }
 }

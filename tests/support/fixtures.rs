@@ -25,7 +25,7 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// Where the content of an archive lies, unpacked under a name made of its bytes.
-fn unpacked(archive: &Path) -> PathBuf {
+pub fn unpacked(archive: &Path) -> PathBuf {
     let bytes = std::fs::read(archive).unwrap_or_else(|error| panic!("{}: {error}", archive.display()));
     let sum: String = Sha256::digest(&bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let all = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -5,10 +5,12 @@ mod support;
 
 use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
-use etcd_rekey::rekey::{Error, Options, Report, Silent, reencrypt};
+use etcd_rekey::rekey::progress::Phase;
+use etcd_rekey::rekey::{Error, Options, Progress, Report, Silent, reencrypt};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use support::builder::{Builder, key, object, seal};
 use support::program::Bench;
 use support::task;
@@ -131,4 +133,122 @@ fn an_input_that_another_file_replaces_is_read_to_its_end() {
     });
     assert!(result.unwrap().verified);
     assert_eq!(bench.names(), ["in.db", "out.db"]);
+}
+
+/// Something happens to the input in a phase of a run: as it begins, or when
+/// it has been asked so many times whether to stop.
+struct InPhase<'p> {
+    input: &'p Path,
+    phase: Phase,
+    asked: u32,
+    what: fn(&Path),
+    /// The phase a run is in, and how often it has asked.
+    state: Mutex<(Option<Phase>, u32)>,
+    happened: Mutex<bool>,
+}
+
+impl InPhase<'_> {
+    fn look(&self, state: (Option<Phase>, u32)) {
+        if state == (Some(self.phase), self.asked) {
+            (self.what)(self.input);
+            *self.happened.lock().unwrap() = true;
+        }
+    }
+}
+
+impl Progress for InPhase<'_> {
+    fn phase(&self, phase: Phase, _: u64) {
+        let mut state = self.state.lock().unwrap();
+        *state = (Some(phase), 0);
+        self.look(*state);
+    }
+
+    fn rewritten(&self, _: u64) {}
+
+    fn stop(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.look(*state);
+        false
+    }
+}
+
+/// Runs with something happening at several moments of each phase; returns
+/// how often it did.
+fn in_each_phase(what: fn(&Path), judge: impl Fn(&Bench, &str, Result<Report, Error>)) -> usize {
+    let mut builder = Builder::default();
+    let old = key(Provider::Aescbc, "old", 1);
+    for i in 0..120 {
+        let (name, etcd_key) = (format!("s{i}"), format!("/registry/secrets/default/s{i}"));
+        builder.record(&etcd_key, &seal(&old, &etcd_key, &object("Secret", "default", &name, &[7; 900])));
+    }
+    let snapshot = builder.snapshot();
+    let mut moments = 0;
+    for phase in [Phase::Checking, Phase::Planning, Phase::Reencrypting, Phase::Verifying, Phase::Syncing] {
+        // The last time a run asks it has looked at the input for the last time.
+        let moments_of_phase = if phase == Phase::Syncing { &[0, 1][..] } else { &[0, 1, 4] };
+        for &asked in moments_of_phase {
+            let bench = Bench::new();
+            let input = bench.file("in.db", &snapshot);
+            let options = Options { output: bench.path("out.db"), ..Options::default() };
+            let (state, happened) = (Mutex::new((None, 0)), Mutex::new(false));
+            let progress = InPhase { input: &input, phase, asked, what, state, happened };
+            let result = reencrypt(&input, &task::reencrypt(), &options, &SystemDisk, &progress);
+            let happened = *progress.happened.lock().unwrap();
+            assert!(happened || asked > 0, "a run has no phase {phase:?}");
+            if happened {
+                moments += 1;
+                judge(&bench, &format!("{phase:?}, asked {asked} times"), result);
+            }
+        }
+    }
+    moments
+}
+
+/// Something that is done to a file, by name.
+type Way = (&'static str, fn(&Path));
+
+#[test]
+fn whatever_is_done_to_the_input_is_noticed_in_each_phase() {
+    let ways: [Way; 7] = [
+        ("emptied", |path| resize(path, |_| 0)),
+        ("cut in half", |path| resize(path, |bytes| bytes / 2)),
+        ("cut by its trailer", |path| resize(path, |bytes| bytes - 32)),
+        ("made longer", |path| resize(path, |bytes| bytes + 4096)),
+        ("changed in a value", |path| overwrite(path, &[0xAA], 100_000)),
+        ("its metas zeroed", |path| overwrite(path, &[0; 8192], 0)),
+        ("written over", |path| {
+            let bytes = std::fs::metadata(path).unwrap().len();
+            overwrite(path, &vec![0x5a; usize::try_from(bytes).unwrap()], 0);
+        }),
+    ];
+    for (way, what) in ways {
+        let moments = in_each_phase(what, |bench, when, result| {
+            assert!(matches!(result, Err(Error::InputChanged { .. })), "{way}, {when}: {result:?}");
+            assert_eq!(bench.names(), ["in.db"], "{way}, {when}");
+        });
+        assert!(moments >= 10, "{way}: {moments}");
+    }
+}
+
+#[test]
+fn an_input_replaced_or_removed_in_each_phase_is_read_to_its_end() {
+    let ways: [fn(&Path); 2] = [
+        |path| {
+            let other = path.with_extension("other");
+            std::fs::write(&other, b"another file").unwrap();
+            std::fs::rename(other, path).unwrap();
+        },
+        |path| std::fs::remove_file(path).unwrap(),
+    ];
+    for what in ways {
+        in_each_phase(what, |bench, when, result| {
+            assert!(result.unwrap_or_else(|error| panic!("{when}: {error}")).verified, "{when}");
+            assert!(bench.names().contains(&"out.db".to_owned()), "{when}");
+        });
+    }
+}
+
+fn overwrite(path: &Path, bytes: &[u8], at: u64) {
+    FileExt::write_all_at(&std::fs::File::options().write(true).open(path).unwrap(), bytes, at).unwrap();
 }

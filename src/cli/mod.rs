@@ -54,6 +54,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn command(args: &Args) -> ExitCode {
     core_dumps::switch_off();
+    signals::outlive_size_limit();
     let exit = match &args.command {
         Command::Reencrypt(args) => rewrite::reencrypt(args),
         Command::RotateKeys(args) => rewrite::with_key(Verb::RotateKeys, args),

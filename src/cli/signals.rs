@@ -14,12 +14,16 @@ pub fn watch() {
     let ignored = ignored();
     // Under `nohup` SIGHUP is to be ignored, and stays so.
     let wanted = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
-    // A limit of file sizes is an error of the write that meets it.
-    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(wanted) {
         let number = usize::try_from(signal).unwrap_or(0);
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(received), number);
     }
+}
+
+/// Has a limit of file sizes met by the write that goes beyond it, as an
+/// error, and not by the end of the program.
+pub fn outlive_size_limit() {
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
 /// The signals the program was told to ignore as it was started, one bit a

@@ -130,7 +130,7 @@ impl Disk for SystemDisk {
     }
 
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(directory)?;
+        let stat = rustix::io::retry_on_intr(|| rustix::fs::statvfs(directory))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }

@@ -9,28 +9,57 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// More than this is no configuration and no token.
-const MOST: u64 = 16 << 20;
+/// What has so many bytes is no configuration and no token.
+const MOST: usize = 16 << 20;
+
+/// Reads what has keys in it.
+fn secret_bytes(path: &Path, mut from: impl Read) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let io = |source| Error::Open { file: path.to_owned(), source };
+    // A buffer that grew by itself would leave keys behind where it was.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 16));
+    loop {
+        let room = bytes.capacity() - bytes.len();
+        let read = from.by_ref().take(u64::try_from(room).unwrap_or(1)).read_to_end(&mut bytes).map_err(io)?;
+        if read < room {
+            return Ok(bytes);
+        }
+        if bytes.len() >= MOST {
+            return Err(io(std::io::Error::other("it has 16 MiB or more")));
+        }
+        let mut wider = Zeroizing::new(Vec::with_capacity(bytes.len() * 2));
+        wider.extend_from_slice(&bytes);
+        bytes = wider;
+    }
+}
 
 /// Reads a text with keys in it.
-pub(super) fn secret_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Error> {
-    let io = |source| Error::Open { file: path.to_owned(), source };
-    // Room at once: a buffer that grew would leave keys behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 16));
-    from.by_ref().take(MOST + 1).read_to_end(&mut bytes).map_err(io)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST {
-        return Err(io(std::io::Error::other("it is larger than 16 MiB")));
-    }
+pub(super) fn secret_text(path: &Path, from: impl Read) -> Result<Zeroizing<String>, Error> {
+    let bytes = secret_bytes(path, from)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::Config { file: path.to_owned(), source: ConfigError::NotText })?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
+/// A pipe will do: keys need not lie in a file.
+fn open(path: &Path) -> Result<std::fs::File, Error> {
+    std::fs::File::open(path).map_err(|source| Error::Open { file: path.to_owned(), source })
+}
+
 /// Reads a text with keys in it from a file, or a pipe.
 pub(super) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Error> {
-    // A pipe will do: keys need not lie in a file.
-    let file = std::fs::File::open(path);
-    secret_text(path, file.map_err(|source| Error::Open { file: path.to_owned(), source })?)
+    secret_text(path, open(path)?)
+}
+
+/// A file with keys in it, and its name.
+pub type NamedFile = (String, Zeroizing<Vec<u8>>);
+
+/// The configuration files of servers.
+///
+/// # Errors
+/// [`Error::Open`].
+pub fn server_configs(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
+    let read = |path: &PathBuf| Ok((path.display().to_string(), secret_bytes(path, open(path)?)?));
+    paths.iter().map(read).collect()
 }
 
 /// Reads an EncryptionConfiguration.

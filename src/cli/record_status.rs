@@ -1,6 +1,6 @@
 //! What `status` says of a K3s or RKE2 cluster besides K3s's own words.
 
-use super::inputs::Reading;
+use super::inputs::{NamedFile, Reading};
 use crate::k3s::stage::config_hash;
 use crate::k3s::status::Status;
 use crate::k3s::{Cluster, Error};
@@ -38,7 +38,7 @@ pub struct RecordStatus {
 impl RecordStatus {
     /// Looks at what a snapshot holds, and at the files of servers given.
     /// K3s's own words are there where a token opened a record that K3s takes.
-    pub fn of(reading: &Reading, files: &[(String, Vec<u8>)]) -> (Option<Status>, Self) {
+    pub fn of(reading: &Reading, files: &[NamedFile]) -> (Option<Status>, Self) {
         let mut found = Self { keys: reading.records.clone(), ..Self::default() };
         let Some(cluster) = &reading.cluster else {
             found.closed(!files.is_empty());
@@ -82,7 +82,7 @@ impl RecordStatus {
         self.differing_nodes = cluster.differing();
     }
 
-    fn compare(&mut self, cluster: &Cluster, files: &[(String, Vec<u8>)]) {
+    fn compare(&mut self, cluster: &Cluster, files: &[NamedFile]) {
         let hash = cluster.config_bytes().map(|bytes| config_hash(&bytes));
         let differs = files.iter().filter(|(_, bytes)| Some(config_hash(bytes)) != hash);
         self.differing_files = differs.map(|(name, _)| crate::etcd::escape(name.as_bytes())).collect();

@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 /// Runs the command.
 pub fn run(args: &args::Status) -> Exit {
@@ -28,7 +27,7 @@ fn status(args: &args::Status) -> Result<Exit, Error> {
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let reading = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?;
-    let files = server_configs(&args.server_config)?;
+    let files = inputs::server_configs(&args.server_config)?;
     let (k3s, record) = RecordStatus::of(&reading, &files);
     let inventory = Inventory::take(&file, &source, &reading.rules)?;
     let residue = residue::scan(&source.db, &source.survey.used);
@@ -55,15 +54,6 @@ struct Both<'s> {
     k3s: Option<&'s Status>,
     #[serde(flatten)]
     ours: &'s Value,
-}
-
-/// The configuration files of servers, by name.
-fn server_configs(paths: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let read = |path: &PathBuf| {
-        let bytes = std::fs::read(path).map_err(|source| Error::Open { file: path.clone(), source })?;
-        Ok((path.display().to_string(), bytes))
-    };
-    paths.iter().map(read).collect()
 }
 
 fn as_json(

@@ -78,11 +78,15 @@ impl<'a> Record<'a> {
     pub fn with(&self, config: &[u8], state: &State, now: Timestamp) -> Zeroizing<Vec<u8>> {
         let file = |content: &[u8]| {
             let content = Zeroizing::new(STANDARD.encode(content));
-            Zeroizing::new(if self.timed {
-                format!("{{\"Timestamp\":\"{now}\",\"Content\":\"{}\"}}", content.as_str())
-            } else {
-                format!("\"{}\"", content.as_str())
-            })
+            let before =
+                if self.timed { format!("{{\"Timestamp\":\"{now}\",\"Content\":\"") } else { "\"".to_owned() };
+            let after = if self.timed { "\"}" } else { "\"" };
+            // Room for all of it at once, here as below.
+            let mut text = Zeroizing::new(String::with_capacity(before.len() + content.len() + after.len()));
+            text.push_str(&before);
+            text.push_str(&content);
+            text.push_str(after);
+            text
         };
         let (config, state) = (file(config), file(state.to_string().as_bytes()));
         let mut files: BTreeMap<&str, &str> =

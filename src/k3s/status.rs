@@ -10,6 +10,7 @@ use crate::etcd::escape;
 use crate::kube::Provider;
 use crate::kube::config::Element;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// The status; its JSON has K3s's names, order and omissions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
@@ -39,7 +40,7 @@ impl Cluster {
     ///
     /// # Errors
     /// A configuration K3s would not take.
-    pub fn status(&self, files: &[(String, Vec<u8>)]) -> Result<Status, Error> {
+    pub fn status(&self, files: &[(String, Zeroizing<Vec<u8>>)]) -> Result<Status, Error> {
         let current = self.current()?;
         let Some(config) = &current.config else { return Ok(Status::default()) };
         let mut status = Status { enable: current.enabled(), ..Status::default() };

@@ -1,16 +1,12 @@
 //! A configuration as the text kube-apiserver reads.
 
-use super::config::{Element, EncryptionConfiguration};
+use super::config::{Block, Element, EncryptionConfiguration};
 use super::key::SealingKey;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
 const KIND: &str = "EncryptionConfiguration";
 const VERSION: &str = "apiserver.config.k8s.io/v1";
-
-/// Room enough that the text does not grow while keys are put into it: what
-/// it grew out of would be left behind unwiped.
-const ROOM: usize = 1 << 16;
 
 /// A string as Go's `encoding/json` writes it.
 fn quoted(text: &str) -> String {
@@ -23,12 +19,28 @@ fn quoted(text: &str) -> String {
 }
 
 impl EncryptionConfiguration {
+    /// Room enough that a text does not grow while keys are put into it: what
+    /// it grew out of would be left behind unwiped. A character is escaped
+    /// with six at most.
+    fn room(&self) -> usize {
+        let of_block = |block: &Block| {
+            let names: usize = block.resources.iter().map(|name| 64 + 6 * name.name().len()).sum();
+            let keys = block.providers.iter().flat_map(|element| match element {
+                Element::Keys(keys) => keys.as_slice(),
+                _ => &[],
+            });
+            let keys: usize = keys.map(|key| 256 + 6 * key.name().len()).sum();
+            256 + names + 256 * block.providers.len() + keys
+        };
+        1024 + self.blocks().iter().map(of_block).sum::<usize>()
+    }
+
     /// One line of JSON, byte for byte what Go's `json.Marshal` makes of it,
     /// and so what K3s writes. A KMS plugin, of which the name alone is known
     /// here, is left out; the steps of [`super::rotation`] refuse one.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
-        let mut out = Zeroizing::new(String::with_capacity(ROOM));
+        let mut out = Zeroizing::new(String::with_capacity(self.room()));
         *out += &format!("{{\"kind\":\"{KIND}\",\"apiVersion\":\"{VERSION}\",\"resources\":[");
         for (i, block) in self.blocks().iter().enumerate() {
             let names: Vec<_> = block.resources.iter().map(|name| quoted(&name.name())).collect();
@@ -51,7 +63,7 @@ impl EncryptionConfiguration {
     /// YAML, for people.
     #[must_use]
     pub fn to_yaml(&self) -> Zeroizing<String> {
-        let mut out = Zeroizing::new(String::with_capacity(ROOM));
+        let mut out = Zeroizing::new(String::with_capacity(self.room()));
         *out += &format!("apiVersion: {VERSION}\nkind: {KIND}\nresources:\n");
         for block in self.blocks() {
             out.push_str("  - resources:\n");
@@ -98,6 +110,28 @@ mod tests {
     use super::*;
 
     const K3S: &str = "{\"kind\":\"EncryptionConfiguration\",\"apiVersion\":\"apiserver.config.k8s.io/v1\",\"resources\":[{\"resources\":[\"secrets\"],\"providers\":[{\"aescbc\":{\"keys\":[{\"name\":\"aescbckey\",\"secret\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"}]}},{\"identity\":{}}]}]}";
+
+    #[test]
+    fn a_text_of_many_keys_never_grows() {
+        let name = "\u{1}".repeat(500);
+        let keys: Vec<_> = (0..200)
+            .map(|i| {
+                format!(
+                    "{{name: \"{}{i}\", secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}}",
+                    name.escape_default()
+                )
+            })
+            .collect();
+        let keys = keys.join(", ").replace("\\u{1}", "\\x01");
+        let text = format!(
+            "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets]\n  providers: [aescbc: {{keys: [{keys}]}}]\n"
+        );
+        let config = EncryptionConfiguration::parse(&text).unwrap();
+        for text in [config.to_json(), config.to_yaml()] {
+            assert!(text.len() > 1 << 16);
+            assert!(text.capacity() <= config.room());
+        }
+    }
 
     #[test]
     fn json_is_k3s_own_byte_for_byte() {

@@ -8,10 +8,10 @@
 mod disk;
 mod error;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Dir, FlockOperation, Mode, OFlags, flock, open};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, DiskFile, SystemDisk};
@@ -189,18 +189,23 @@ impl Drop for Output<'_> {
 /// Removes what runs for the same name left behind when they were killed. Who
 /// still writes holds a lock. What cannot be looked at, or removed, stays.
 fn remove_stale(directory: &Path, name: &str) {
-    let stale = |entry: &std::fs::DirEntry| {
-        let file_name = entry.file_name();
-        let number = file_name.to_str()?.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?;
+    let stale = |file_name: &str| {
+        let number = file_name.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?;
         let number = number.strip_suffix(".tmp")?;
         (number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(())?;
-        entry.file_type().ok()?.is_file().then_some(())?;
-        let file = File::open(entry.path()).ok()?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()
+        // Where others may write, anything may stand there: no link is followed, no pipe waited for.
+        let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits()).ok()?;
+        let path = directory.join(file_name);
+        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
+        file.metadata().ok()?.is_file().then_some(())?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(path)
     };
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if stale(&entry).is_some() {
-            let _ = std::fs::remove_file(entry.path());
+    // The standard library's own listing panics when its folder cannot be closed.
+    let listed = open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    for entry in listed.and_then(Dir::new).into_iter().flatten().flatten() {
+        if let Some(path) = entry.file_name().to_str().ok().and_then(stale) {
+            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -46,8 +46,8 @@ impl File {
         }
     }
 
-    /// The root of bucket `key`, a branch, and its first child, a leaf.
-    fn branch_and_leaf(&self) -> (usize, usize) {
+    /// Where the number of the root of bucket `key` stands.
+    fn bucket(&self) -> usize {
         let root = usize::try_from(self.meta().root).unwrap() * PAGE;
         let needle = b"key";
         let count = usize::from(u16::from_le_bytes([self.0[root + 10], self.0[root + 11]]));
@@ -59,13 +59,54 @@ impl File {
             };
             let at = element + field(4);
             if &self.0[at..at + field(8)] == needle {
-                let branch = usize::try_from(self.u64(at + 3)).unwrap() * PAGE;
-                assert_eq!(self.0[branch + 8], 1, "the root of bucket key is a branch");
-                let leaf = usize::try_from(self.u64(branch + HEADER + 8)).unwrap() * PAGE;
-                return (branch, leaf);
+                return at + needle.len();
             }
         }
         panic!("no bucket key");
+    }
+
+    /// The root of bucket `key`, a branch, and its first child, a leaf.
+    fn branch_and_leaf(&self) -> (usize, usize) {
+        let branch = usize::try_from(self.u64(self.bucket())).unwrap() * PAGE;
+        assert_eq!(self.0[branch + 8], 1, "the root of bucket key is a branch");
+        let leaf = usize::try_from(self.u64(branch + HEADER + 8)).unwrap() * PAGE;
+        (branch, leaf)
+    }
+
+    fn count(&self, page: usize) -> usize {
+        usize::from(u16::from_le_bytes([self.0[page + 10], self.0[page + 11]]))
+    }
+
+    /// Key and child of an element of a branch.
+    fn child(&self, branch: usize, i: usize) -> (Vec<u8>, u64) {
+        let element = branch + HEADER + 16 * i;
+        let field = |n: usize| u32::from_le_bytes(self.0[element + n..element + n + 4].try_into().unwrap());
+        let at = element + usize::try_from(field(0)).unwrap();
+        (self.0[at..at + usize::try_from(field(4)).unwrap()].to_vec(), self.u64(element + 8))
+    }
+
+    /// Adds a branch page with these children; returns its number.
+    fn add_branch(&mut self, children: &[(Vec<u8>, u64)]) -> u64 {
+        let page = self.meta().high_water_mark;
+        self.set_meta(|meta| meta.high_water_mark += 1);
+        let at = usize::try_from(page).unwrap() * PAGE;
+        self.0.truncate(at);
+        self.0.extend(page.to_le_bytes());
+        self.0.extend(BRANCH.to_le_bytes());
+        self.0.extend(u16::try_from(children.len()).unwrap().to_le_bytes());
+        self.0.extend([0; 4]);
+        let mut data = 16 * children.len();
+        for (i, (key, child)) in children.iter().enumerate() {
+            self.0.extend(u32::try_from(data - 16 * i).unwrap().to_le_bytes());
+            self.0.extend(u32::try_from(key.len()).unwrap().to_le_bytes());
+            self.0.extend(child.to_le_bytes());
+            data += key.len();
+        }
+        for (key, _) in children {
+            self.0.extend(key);
+        }
+        self.0.resize(at + PAGE, 0);
+        page
     }
 }
 
@@ -239,6 +280,18 @@ fn pages() {
             }
         }),
     );
+    broken(
+        "elements that share bytes on a page with room",
+        "overlap",
+        leaf(|file, leaf| {
+            // One reaches into the next; the last gives up as much.
+            let size = |i: usize| leaf + HEADER + 16 * i + 12;
+            for (i, more) in [(1, 8), (file.count(leaf) - 1, -8)] {
+                let bytes = u32::from_le_bytes(file.0[size(i)..size(i) + 4].try_into().unwrap());
+                file.put(size(i), &bytes.checked_add_signed(more).unwrap().to_le_bytes());
+            }
+        }),
+    );
     broken("element flags", "element-flags", leaf(|file, leaf| file.0[leaf + HEADER] = 2));
     broken(
         "two keys swapped",
@@ -296,6 +349,26 @@ fn branches() {
         // The branch keeps its first child only; the others become free.
         let (branch, _) = file.branch_and_leaf();
         file.put(branch + 10, &1u16.to_le_bytes());
+    });
+    broken("leaves at two depths", "uneven-depth", |file| {
+        // The last two children move below a branch of their own.
+        let (branch, _) = file.branch_and_leaf();
+        let count = file.count(branch);
+        let last = [file.child(branch, count - 2), file.child(branch, count - 1)];
+        let below = file.add_branch(&last);
+        file.put(branch + HEADER + 16 * (count - 2) + 8, &below.to_le_bytes());
+        file.put(branch + 10, &u16::try_from(count - 1).unwrap().to_le_bytes());
+    });
+    broken("a tree without end", "too-deep", |file| {
+        let (branch, _) = file.branch_and_leaf();
+        let ((first, _), last) = (file.child(branch, 0), file.child(branch, file.count(branch) - 1));
+        let root = file.meta().high_water_mark;
+        for _ in 0..70 {
+            let below = file.meta().high_water_mark + 1;
+            file.add_branch(&[(first.clone(), below), last.clone()]);
+        }
+        let at = file.bucket();
+        file.put(at, &root.to_le_bytes());
     });
     broken("no bucket in the root", "root-element", |file| {
         let root = usize::try_from(file.meta().root).unwrap() * PAGE;

@@ -6,12 +6,15 @@
 //! element lies inside its page and every page inside the file, inline pages
 //! are looked into, both metas are valid, and no page is reached twice.
 
-use super::page::{BRANCH, BUCKET, ELEMENT, FREELIST, HEADER, Header, LEAF, MAX_KEY, MAX_VALUE, Page, index};
+use super::page::{
+    BRANCH, BUCKET, ELEMENT, FREELIST, HEADER, Header, LEAF, LeafElement, MAX_KEY, MAX_VALUE, Page, index,
+};
 use super::page_set::PageSet;
 use super::tree::{Bucket, Leaf};
 use super::{Database, Defect, freelist};
 use nom::{IResult, Parser, number::complete::le_u64};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Deeper trees, and deeper nests of buckets, are refused. A tree whose
 /// branches have two children each stays below it with 2^64 pages.
@@ -80,6 +83,17 @@ impl Thoroughness {
 /// Walks the whole file.
 #[must_use]
 pub fn survey<'a>(db: &Database<'a>, how: Thoroughness) -> Survey<'a> {
+    walked(db, how, &|| true)
+}
+
+/// Walks the whole file, for as long as `go_on` says so; `None` when stopped.
+#[must_use]
+pub fn survey_while<'a>(db: &Database<'a>, how: Thoroughness, go_on: &dyn Fn() -> bool) -> Option<Survey<'a>> {
+    let survey = walked(db, how, go_on);
+    go_on().then_some(survey)
+}
+
+fn walked<'a>(db: &Database<'a>, how: Thoroughness, go_on: &dyn Fn() -> bool) -> Survey<'a> {
     let survey = Survey {
         buckets: Vec::new(),
         used: PageSet::new(db.pages()),
@@ -89,7 +103,7 @@ pub fn survey<'a>(db: &Database<'a>, how: Thoroughness) -> Survey<'a> {
         dirty: 0,
         defects: Vec::new(),
     };
-    let mut walk = Walk { db, how, survey };
+    let mut walk = Walk { db, how, go_on, survey };
     walk.metas();
     walk.buckets();
     walk.freelist();
@@ -99,6 +113,7 @@ pub fn survey<'a>(db: &Database<'a>, how: Thoroughness) -> Survey<'a> {
 struct Walk<'d, 'a> {
     db: &'d Database<'a>,
     how: Thoroughness,
+    go_on: &'d dyn Fn() -> bool,
     survey: Survey<'a>,
 }
 
@@ -115,6 +130,37 @@ struct Found<'a> {
     entry: u64,
     page: u64,
     index: u16,
+}
+
+/// Where an element lies in its page, given its key, which was taken from there.
+fn place(page: &Page<'_>, key: &[u8], bytes: usize) -> Range<usize> {
+    let start = key.as_ptr().addr().saturating_sub(page.run.as_ptr().addr());
+    start..start + bytes
+}
+
+/// Whether the elements of a page share bytes. Every writer puts them one
+/// behind the other, and then none do; where they lie otherwise, all are
+/// held against each other.
+#[derive(Default)]
+struct Places {
+    end: usize,
+    out_of_order: bool,
+}
+
+impl Places {
+    fn meet(&mut self, page: &Page<'_>, key: &[u8], bytes: usize) {
+        let place = place(page, key, bytes);
+        self.out_of_order |= place.start < self.end;
+        self.end = place.end;
+    }
+
+    fn shared(&self, all: impl FnOnce() -> Vec<Range<usize>>) -> bool {
+        self.out_of_order && {
+            let mut all = all();
+            all.sort_by_key(|place| place.start);
+            all.windows(2).any(|two| two[1].start < two[0].end)
+        }
+    }
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -169,7 +215,7 @@ impl<'a> Walk<'_, 'a> {
         let mut found = VecDeque::new();
         self.tree(root, meta.root, 0, &mut found);
         while let Some((parent, bucket)) = found.pop_front() {
-            if self.full() {
+            if self.full() || !(self.go_on)() {
                 return;
             }
             self.nested(parent, &bucket, &mut found);
@@ -244,7 +290,7 @@ impl<'a> Walk<'_, 'a> {
                     }
                 }
             }
-            if self.full() {
+            if self.full() || !(self.go_on)() {
                 break;
             }
             if path.len() > MAX_DEPTH {
@@ -298,6 +344,7 @@ impl<'a> Walk<'_, 'a> {
     /// Checks the elements of a branch page.
     fn branch(&mut self, page: &Page<'a>) -> bool {
         let mut used = HEADER + usize::from(page.header.count) * ELEMENT;
+        let mut places = Places::default();
         let mut previous: Option<&[u8]> = None;
         for i in 0..page.header.count {
             let element = match page.branch_element(i) {
@@ -312,11 +359,13 @@ impl<'a> Walk<'_, 'a> {
             }
             previous = Some(element.key);
             used += element.key.len();
+            places.meet(page, element.key, element.key.len());
         }
         if page.header.count == 1 {
             self.note(Defect::SingleChild { page: page.at });
         }
-        if used > page.run.len() {
+        let elements = || (0..page.header.count).filter_map(|i| page.branch_element(i).ok());
+        if places.shared(|| elements().map(|element| place(page, element.key, element.key.len())).collect()) {
             self.note(Defect::Overlap { page: page.at });
         }
         self.unused(page, used);
@@ -334,6 +383,7 @@ impl<'a> Walk<'_, 'a> {
         queue: &mut VecDeque<(usize, Found<'a>)>,
     ) -> bool {
         let mut used = HEADER + usize::from(page.header.count) * ELEMENT;
+        let mut places = Places::default();
         let mut previous = last_key;
         let waiting = queue.len();
         let mut sound = true;
@@ -364,9 +414,13 @@ impl<'a> Walk<'_, 'a> {
                 self.note(Defect::RootElement { page: page.at, index: i });
             }
             previous = Some(element.key);
-            used += element.key.len() + element.value.len();
+            let bytes = element.key.len() + element.value.len();
+            used += bytes;
+            places.meet(page, element.key, bytes);
         }
-        if used > page.run.len() {
+        let elements = || (0..page.header.count).filter_map(|i| page.leaf_element(i).ok());
+        let of = |element: LeafElement<'_>| place(page, element.key, element.key.len() + element.value.len());
+        if places.shared(|| elements().map(of).collect()) {
             self.note(Defect::Overlap { page: page.at });
             sound = false;
         }

@@ -156,7 +156,8 @@ impl How {
         };
         let read = args.encryption_config.iter().chain(&args.keys.decryption_config);
         // A variable may name a file that nobody can look at.
-        let token_files = files.iter().filter(|path| path.exists());
+        let given = !args.keys.token_file.is_empty();
+        let token_files = files.iter().filter(|path| given || path.exists());
         let options = Options {
             output: output.to_owned(),
             force: args.replaces(),

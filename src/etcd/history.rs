@@ -52,6 +52,23 @@ impl History {
     /// [`Error::RevisionKey`], [`Error::Record`], [`Error::CompactRevision`],
     /// [`Error::TooManyEntries`].
     pub fn read(survey: &Survey<'_>, bucket: &Bucket<'_>) -> Result<Self, Error> {
+        Self::through(survey, bucket, &|| true)
+    }
+
+    /// The same, for as long as `go_on` says so; `None` when stopped.
+    ///
+    /// # Errors
+    /// As [`History::read`].
+    pub fn read_while(
+        survey: &Survey<'_>,
+        bucket: &Bucket<'_>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Self>, Error> {
+        let history = Self::through(survey, bucket, go_on)?;
+        Ok(go_on().then_some(history))
+    }
+
+    fn through(survey: &Survey<'_>, bucket: &Bucket<'_>, go_on: &dyn Fn() -> bool) -> Result<Self, Error> {
         let words = usize::try_from(bucket.entries / 64 + 1).unwrap_or(0);
         let mut history = Self {
             live: vec![0; words],
@@ -66,7 +83,7 @@ impl History {
         let state = RandomState::default();
         let key_at = |number: u32| Some(KeyValue::parse(bucket.entry(u64::from(number))?.value).ok()?.key);
         let mut seen = HashTable::with_capacity(usize::try_from(bucket.entries).unwrap_or(0));
-        for leaf in bucket.leaves.iter().rev() {
+        for leaf in bucket.leaves.iter().rev().take_while(|_| go_on()) {
             let page = leaf.page()?;
             for i in (0..page.header.count).rev() {
                 let number = leaf.first_entry + u64::from(i);

@@ -2,12 +2,20 @@
 //! entry. Source: K3s `pkg/etcd/snapshot.go`.
 
 use super::Error;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// What a zip archive begins with.
 const MAGIC: [u8; 4] = *b"PK\x03\x04";
+
+/// No deflated stream is longer than so many times its length (258 bytes in
+/// two bits and a little).
+const MOST_DEFLATED: u64 = 1033;
+/// Bytes between two looks around.
+const STEP: u64 = 8 << 20;
 
 /// Why an archive gives no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +25,8 @@ pub enum ZipError {
     Io(#[from] io::Error),
     #[error("{0}")]
     Archive(#[from] Error),
+    #[error("interrupted")]
+    Stopped,
 }
 
 /// Whether a file begins as a zip archive does.
@@ -31,12 +41,13 @@ pub fn is_zip(file: &mut File) -> io::Result<bool> {
 }
 
 /// Unpacks the one entry of an archive into a file without a name in
-/// `directory`, which is gone when it is closed.
+/// `directory`, which is gone when it is closed. The name the entry has plays
+/// no part.
 ///
 /// # Errors
 /// [`Error::Zip`] when the archive is damaged, or holds anything but one
-/// snapshot; as the file system's.
-pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
+/// snapshot; as the file system's; [`ZipError::Stopped`] when `go_on` said so.
+pub fn unpack(file: &File, directory: &Path, go_on: &dyn Fn() -> bool) -> Result<File, ZipError> {
     let broken = |what: &str| Error::Zip { why: what.to_owned() };
     let damaged = |error: zip::result::ZipError| match error {
         // An unknown method of compression comes as an error of the system.
@@ -54,21 +65,38 @@ pub fn unpack(file: &File, directory: &Path) -> Result<File, ZipError> {
         return Err(broken("it holds no plain file").into());
     }
     let size = entry.size();
+    let lies = || broken("its entry has another length than it says");
+    if entry.compressed_size() > file.metadata()?.len() {
+        return Err(broken("it is damaged").into());
+    }
+    if size > entry.compressed_size().saturating_mul(MOST_DEFLATED) {
+        return Err(lies().into());
+    }
     let mut out = tempfile::tempfile_in(directory)?;
-    // One byte more than it says is enough to know that it lies.
-    let copied = io::copy(&mut entry.by_ref().take(size.saturating_add(1)), &mut out).map_err(|error| {
-        match error.kind() {
+    // What does not fit is not begun. File systems that cannot tell go without.
+    match retry_on_intr(|| fallocate(&out, FallocateFlags::KEEP_SIZE, 0, size.max(1))) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+        taken => taken.map_err(io::Error::from)?,
+    }
+    let mut copied = 0;
+    while go_on() {
+        // One byte more than it says is enough to know that it lies.
+        let most = size.saturating_add(1) - copied;
+        let part = io::copy(&mut entry.by_ref().take(most.min(STEP)), &mut out).map_err(|error| match error
+            .kind()
+        {
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::Unsupported
             | io::ErrorKind::UnexpectedEof => ZipError::Archive(broken("it is damaged")),
             _ => ZipError::Io(error),
+        })?;
+        copied += part;
+        if part == 0 || copied > size {
+            return if copied == size { Ok(out) } else { Err(lies().into()) };
         }
-    })?;
-    if copied != size {
-        return Err(broken("its entry has another length than it says").into());
     }
-    Ok(out)
+    Err(ZipError::Stopped)
 }
 
 #[cfg(test)]
@@ -90,7 +118,7 @@ mod tests {
         file.write_all(bytes).unwrap();
         file.seek(SeekFrom::Start(0)).unwrap();
         assert!(is_zip(&mut file).unwrap());
-        let mut out = unpack(&file, &std::env::temp_dir())?;
+        let mut out = unpack(&file, &std::env::temp_dir(), &|| true)?;
         let mut all = Vec::new();
         out.seek(SeekFrom::Start(0))?;
         out.read_to_end(&mut all)?;

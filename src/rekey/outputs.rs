@@ -140,7 +140,7 @@ pub fn beside(path: &Path) -> PathBuf {
 /// Whether two paths name a file of the same directory and name.
 #[must_use]
 pub fn same_place(a: &Path, b: &Path) -> bool {
-    let place =
-        |path: &Path| (beside(path).canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned));
-    place(a) == place(b)
+    let (first, second) = (beside(a).canonicalize(), beside(b).canonicalize());
+    let apart = first.is_ok_and(|first| second.is_ok_and(|second| first != second));
+    a.file_name() == b.file_name() && !apart
 }

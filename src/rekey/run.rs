@@ -68,7 +68,8 @@ pub fn reencrypt(
         .num_threads(options.threads)
         .build()
         .map_err(|e| Error::Threads(e.to_string()))?;
-    let file = SnapshotFile::open(input, options.skip_hash_check, &beside(&options.output))?;
+    let go_on = || !progress.stop();
+    let file = SnapshotFile::open_while(input, options.skip_hash_check, &beside(&options.output), &go_on)?;
     let snapshot = file.snapshot()?;
     let started = Timestamp::now();
     let mut run = Run {
@@ -141,7 +142,7 @@ impl<'r> Run<'r> {
     fn unpublished(&self) -> Result<(Outputs<'r>, Report), Error> {
         self.progress.phase(Phase::Checking, 0);
         let (source, prepared) = self.beside(|| {
-            let source = self.file.read(false)?;
+            let source = self.file.read_while(false, &|| !self.progress.stop())?;
             self.progress.phase(Phase::Planning, 0);
             let (keep, compact) = (self.options.keep_unreadable, self.options.compact);
             let prepared = self.task.prepare(self.file, &source, keep, compact)?;
@@ -347,7 +348,9 @@ impl<'r> Run<'r> {
         let found = self
             .pool
             .install(|| {
-                let (input, output) = rayon::join(|| self.file.read(false), || written.read(true));
+                let go_on = || !self.progress.stop();
+                let (input, output) =
+                    rayon::join(|| self.file.read_while(false, &go_on), || written.read_while(true, &go_on));
                 let (input, output) = (input?, output?);
                 let (input, output) = ((self.file, &input), (written, &output));
                 compare(input, output, &prepared.rules, allowed, self.progress)

@@ -1,8 +1,8 @@
 //! A snapshot opened, surveyed and read through once.
 
 use super::error::Error;
-use crate::bolt::check::Thoroughness;
-use crate::bolt::{Bucket, Database, Survey, survey};
+use crate::bolt::check::{Thoroughness, survey_while};
+use crate::bolt::{Bucket, Database, Survey};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::key_bucket;
 use crate::etcd::zipped::{ZipError, is_zip, unpack};
@@ -35,10 +35,24 @@ impl SnapshotFile {
     /// [`Error::Open`], [`Error::Unpack`]; [`Error::Snapshot`] for a zip
     /// archive that holds none.
     pub fn open(path: &Path, skip_hash_check: bool, scratch: &Path) -> Result<Self, Error> {
+        Self::open_while(path, skip_hash_check, scratch, &|| true)
+    }
+
+    /// The same, unpacked for as long as `go_on` says so.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::open`]; [`Error::Interrupted`].
+    pub fn open_while(
+        path: &Path,
+        skip_hash_check: bool,
+        scratch: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         let io = |source| Error::Open { file: path.to_owned(), source };
         let mut file = open_regular(path).map_err(io)?;
         let mapped = if is_zip(&mut file).map_err(io)? {
-            unpack(&file, scratch).map_err(|error| match error {
+            unpack(&file, scratch, go_on).map_err(|error| match error {
+                ZipError::Stopped => Error::Interrupted,
                 ZipError::Io(source) => {
                     Error::Unpack { file: path.to_owned(), directory: scratch.to_owned(), source }
                 }
@@ -88,11 +102,21 @@ impl SnapshotFile {
     /// # Errors
     /// [`Error::Snapshot`].
     pub fn read(&self, unused_bytes: bool) -> Result<Source<'_>, Error> {
+        self.read_while(unused_bytes, &|| true)
+    }
+
+    /// The same, for as long as `go_on` says so.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::read`]; [`Error::Interrupted`].
+    pub fn read_while(&self, unused_bytes: bool, go_on: &dyn Fn() -> bool) -> Result<Source<'_>, Error> {
         let db = self.snapshot()?.database().map_err(|e| self.error(e))?;
         let how = Thoroughness { unused_bytes, ..Thoroughness::STRICT };
-        let survey = survey(&db, how).sound().map_err(|e| self.error(e))?;
+        let survey = survey_while(&db, how, go_on).ok_or(Error::Interrupted)?;
+        let survey = survey.sound().map_err(|e| self.error(e))?;
         let keys = key_bucket(&survey).map_err(|e| self.error(e))?;
-        let history = History::read(&survey, keys).map_err(|e| self.error(e))?;
+        let history = History::read_while(&survey, keys, go_on).map_err(|e| self.error(e))?;
+        let history = history.ok_or(Error::Interrupted)?;
         Ok(Source { db, survey, history })
     }
 }

@@ -86,11 +86,11 @@ impl Builder {
     }
 
     /// Adds a record; returns its revision.
-    pub fn record(&mut self, etcd_key: &str, value: &[u8]) -> i64 {
+    pub fn record(&mut self, etcd_key: impl AsRef<[u8]>, value: &[u8]) -> i64 {
         let main = self.next;
         let number = u64::try_from(main).unwrap();
         let mut record = Vec::new();
-        field(&mut record, 1, etcd_key.as_bytes());
+        field(&mut record, 1, etcd_key.as_ref());
         for tag in [2, 3] {
             record.push(tag << 3);
             put_varint(&mut record, number);

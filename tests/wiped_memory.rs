@@ -43,7 +43,10 @@ unsafe impl GlobalAlloc for Looking {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // What is padded to cache lines (a worker of rayon's) carries in its padding what lay on the stack where
+        // it was made. Stacks are not wiped: ciphers keep round keys there.
         if let Some(secrets) = SECRETS.get()
+            && layout.align() < 64
             && LOOKS.try_with(|looks| !looks.replace(true)).unwrap_or(false)
         {
             for (name, secret) in secrets {

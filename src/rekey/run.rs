@@ -241,7 +241,9 @@ impl<'r> Run<'r> {
                 let (mut durable, mut more) = (0, true);
                 while more && go_on() {
                     (durable, more) = frontier.wait(durable + WRITE_BACK);
-                    output.sync_early()?;
+                    if go_on() {
+                        output.sync_early()?;
+                    }
                 }
                 Ok::<_, Error>(())
             });

@@ -43,14 +43,14 @@ fn snapshot(key: &SealingKey) -> Builder {
     made.sealed(key, "b");
     made.tombstone(&etcd_key("b"));
     made.record("/registry/configmaps/default/c", &object("ConfigMap", "default", "c", b"plain"));
-    made.record(&etcd_key("empty"), b"");
+    made.record(etcd_key("empty"), b"");
     made.record("/other/sealed", b"k8s:enc:aescbc:v1:old:foreign");
     made.record("/other/plain", b"plain");
     let plaintext = secret("p");
     let is_output = key.name() == "new";
-    made.record(&etcd_key("p"), &if is_output { seal(key, &etcd_key("p"), &plaintext) } else { plaintext });
+    made.record(etcd_key("p"), &if is_output { seal(key, &etcd_key("p"), &plaintext) } else { plaintext });
     made.sealed(&new(), "n");
-    made.record(&etcd_key("a"), &seal(key, &etcd_key("a"), &secret("a")));
+    made.record(etcd_key("a"), &seal(key, &etcd_key("a"), &secret("a")));
     made
 }
 
@@ -339,7 +339,7 @@ fn what_may_differ_is_allowed_by_name_alone() {
     // Values that no key opens.
     let made = |lost: &[u8]| {
         let mut made = Builder::default();
-        made.record(&etcd_key("lost"), lost);
+        made.record(etcd_key("lost"), lost);
         made.snapshot()
     };
     let lost = seal(&key_of_nobody(), &etcd_key("lost"), &secret("lost"));

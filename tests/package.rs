@@ -87,6 +87,10 @@ fn the_package_is_installed_runs_and_goes() {
     let installed = dpkg(&["--listfiles", "etcd-rekey"]);
     for file in [
         "/usr/bin/etcd-rekey",
+        "/usr/share/bash-completion/completions/etcd-rekey",
+        "/usr/share/zsh/vendor-completions/_etcd-rekey",
+        "/usr/share/fish/vendor_completions.d/etcd-rekey.fish",
+        "/usr/share/man/man1/etcd-rekey.1.gz",
         "/usr/share/doc/etcd-rekey/copyright",
         "/usr/share/doc/etcd-rekey/THIRD-PARTY-LICENSES",
         "/usr/share/doc/etcd-rekey/docs/runbooks/k3s.md",
@@ -94,6 +98,11 @@ fn the_package_is_installed_runs_and_goes() {
         assert!(installed.lines().any(|line| line == file), "{file} is not in:\n{installed}");
     }
     rekeys(&root, "/usr/bin/etcd-rekey");
+    let commands = in_root(&root, "/usr/bin/etcd-rekey", &["--help"]);
+    for command in ["reencrypt", "rotate-keys", "verify", "check", "status", "list", "get", "snapshot"] {
+        assert!(commands.contains(command), "{commands}");
+        assert!(installed.contains(&format!("/usr/share/man/man1/etcd-rekey-{command}.1.gz")), "{installed}");
+    }
     dpkg(&["--purge", "etcd-rekey"]);
     assert!(!root.join("usr/bin/etcd-rekey").exists());
 }

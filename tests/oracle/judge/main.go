@@ -10,6 +10,7 @@
 //	judge secrets SNAPSHOT CONFIG                the current secrets, as the API server would serve them
 //	judge dump FILE                              every bucket, key and value, hashed
 //	judge make OUT SEED                          a random valid bbolt file
+//	judge plugin v1|v2 SOCKET [FLAG...]          a KMS plugin, until it is ended; each call is told
 package main
 
 import (
@@ -97,6 +98,8 @@ func run(args []string) error {
 			return err
 		}
 		return makeBolt(args[0], args[1])
+	case "plugin":
+		return play(args)
 	}
 	return fmt.Errorf("no verb %q", verb)
 }

@@ -33,6 +33,7 @@ use cluster::{ControlPlanes, serves_as_k3s_would, serves_from};
 use markdown::{Mark, all, blocks, broken, links, read};
 use support::clusters::Cluster;
 use support::fixture;
+use support::plugin::Plugin;
 use support::program::{Bench, make_snapshot, text};
 use walk::Walk;
 
@@ -262,6 +263,23 @@ fn another_provider() {
     serves_as_k3s_would(&k3s, &walk.path("rekeyed"), &walk.path("served"));
     let api = serves_from(&walk.path("sealed.db"), &walk.path("on.yaml"), &walk.path("served-too"));
     assert_eq!(api.secrets(), 47);
+}
+
+#[test]
+fn a_kms() {
+    let mut walk = Walk::of("docs/kms.md")
+        .given("snapshot.db", &fixture("kube-kms", "snapshot.db"))
+        .given("old.yaml", &fixture("kube-kms", "encryption-config.yaml"))
+        .given("aescbc.db", &fixture("kube-aescbc256", "snapshot.db"))
+        .given("aescbc.yaml", &fixture("kube-aescbc256", "encryption-config.yaml"));
+    let [v2, v1, new] = ["v2.sock", "v1.sock", "vault.sock"].map(|name| text(&walk.path(name)).to_owned());
+    let _lab = [("v2", &v2), ("v1", &v1)].map(|(v, s)| Plugin::start(v, s, &["-key", "2", "-known", "1"]));
+    walk.under("Leaving a KMS");
+    let vault = Plugin::start("v2", &new, &["-key", "1"]);
+    walk.under("Moving to a KMS");
+    drop(vault);
+    let _vault = Plugin::start("v2", &new, &["-key", "2", "-known", "1"]);
+    walk.under("Another key of the same KMS");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod support;
 use etcd_rekey::bolt::{Defect, MetaDefect};
 use etcd_rekey::cli::Exit;
 use etcd_rekey::k3s::token::TokenError;
+use etcd_rekey::kube::kms::Problem;
 use etcd_rekey::kube::rotation::RotationError;
 use etcd_rekey::kube::{ConfigError, Provider};
 use etcd_rekey::rekey::{Error, UnreadableValue};
@@ -33,6 +34,11 @@ const ENUMS: [(&str, &str); 8] = [
     ("src/output/error.rs", "Error"),
     ("src/rekey/error.rs", "Error"),
 ];
+
+fn plugin(problem: Problem) -> etcd_rekey::kube::kms::Error {
+    let (name, endpoint) = ("\"vault\"".to_owned(), "unix:///vault.sock".to_owned());
+    etcd_rekey::kube::kms::Error { name, endpoint, problem }
+}
 
 /// The variants of an enum, as its source has them.
 fn variants(source: &str, name: &str) -> BTreeSet<String> {
@@ -237,7 +243,17 @@ fn of_runs() -> Vec<Error> {
             resource: "secrets".into(),
             first: "/registry/secrets/default/a".into(),
         },
-        E::KmsWriter { resource: "secrets".into(), name: "vault".into() },
+        E::Kms(plugin(Problem::Unreachable {
+            call: "Decrypt",
+            timeout: std::time::Duration::from_secs(3),
+            why: "Connection refused".into(),
+        })),
+        E::Kms(plugin(Problem::Refused { call: "Encrypt", why: "PermissionDenied: no".into() })),
+        E::Kms(plugin(Problem::Nonsense { call: "Status", what: "version \"v3\"".into() })),
+        E::Kms(plugin(Problem::Unhealthy("\"sick\"".into()))),
+        E::Kms(plugin(Problem::KeyChanged { before: "\"1\"".into(), after: "\"2\"".into() })),
+        E::Kms(plugin(Problem::Threads("none".into()))),
+        E::NoSuchPlugin { name: "vault".into() },
         E::K3s(k3s::Error::NoRecord),
         E::Rotation(RotationError::NoSecondKey),
         E::NoConfig,

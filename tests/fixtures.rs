@@ -184,20 +184,28 @@ fn values_of_a_kms_plugin_are_named_and_can_be_carried_over() {
     let new = bench.file("new.yaml", config(blocks("kube-kms"), "aescbc", "fresh", 0x42));
     let input = fixture("kube-kms", "snapshot.db");
     let old = fixture("kube-kms", "encryption-config.yaml");
-    let refused = bench.reencrypt(&input, &new, Some(&old), &["-w", "json"]).expect(4).json();
+    // Nobody names the plugin.
+    let refused = bench.reencrypt(&input, &new, None, &["-w", "json"]).expect(4).json();
     assert_eq!(refused["error"]["kind"], "unreadable");
     let listed = refused["unreadable"].as_array().unwrap();
     assert_eq!(listed.len(), 100);
     assert_eq!(listed.iter().filter(|value| value["provider"] == "kms-v2").count(), 93);
+    assert_eq!(listed.iter().filter(|value| value["keyName"] == "lab:v1").count(), 7);
     assert!(listed.iter().all(|value| value["error"].as_str().unwrap().contains("KMS plugin")));
     assert_eq!(bench.names(), ["new.yaml"]);
 
-    let kept = bench.reencrypt(&input, &new, Some(&old), &["-w", "json", "--keep-unreadable"]).expect(7).json();
+    let kept = bench.reencrypt(&input, &new, None, &["-w", "json", "--keep-unreadable"]).expect(7).json();
     assert_eq!(kept["carriedOver"].as_array().unwrap().len(), 100);
     assert_eq!(kept["verified"], true);
+    // It is named, and cannot be reached: that does not make its values unreadable.
+    let nowhere = ["labv2", "lab:v1"].map(|name| format!("{name}=unix://{}", text(&bench.path("none.sock"))));
+    let more =
+        ["--kms-endpoint", &nowhere[0], "--kms-endpoint", &nowhere[1], "-w", "json", "--keep-unreadable"];
+    let unreachable = bench.reencrypt(&input, &new, Some(&old), &[&more[..], &["--force"]].concat());
+    assert_eq!(unreachable.expect(8).json()["error"]["kind"], "kms-unreachable");
     let unsealed = fixture("kube-identity-then-aescbc", "snapshot.db");
-    let as_writer = bench.reencrypt(&unsealed, &old, None, &["-w", "json", "--keep-unreadable", "--force"]);
-    assert_eq!(as_writer.expect(4).json()["error"]["kind"], "kms");
+    let as_writer = bench.reencrypt(&unsealed, &old, None, &[&more[..], &["--force"]].concat());
+    assert_eq!(as_writer.expect(8).json()["error"]["kind"], "kms-unreachable");
 }
 
 #[test]

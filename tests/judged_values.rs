@@ -7,29 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use etcd_rekey::kube::{Provider, SealingKey};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use support::judge::{check, judge, values};
+use support::judge::{by_revision, check, judge, oracle, values};
 use support::program::{Bench, make_snapshot, text};
 use support::{KUBE_FIXTURES, blocks, config, fixture};
 use zeroize::Zeroizing;
-
-/// Lines by revision, with the fields that must stay.
-fn by_revision(lines: &[Value]) -> BTreeMap<(i64, i64), Value> {
-    let keep = ["key", "gr", "mod_revision", "plain_len", "plain_sha256", "tombstone"];
-    let row = |line: &Value| {
-        let fields = keep.iter().map(|field| ((*field).to_owned(), line[*field].clone()));
-        Value::Object(fields.collect())
-    };
-    lines
-        .iter()
-        .map(|line| ((line["rev"].as_i64().unwrap(), line["sub"].as_i64().unwrap()), row(line)))
-        .collect()
-}
-
-fn oracle(name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(fixture(name, "oracle.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 #[test]
 fn kubernetes_reads_every_output_as_it_read_the_input() {

@@ -83,3 +83,65 @@ fn the_known_record_of_k3s_opens_and_is_written_alike() {
     let again = record.with(&config, &record.state().unwrap(), record.newest().unwrap());
     assert_eq!(again.as_slice(), text("plaintext").as_bytes());
 }
+
+#[test]
+fn the_known_answers_of_kms_open_and_are_sealed_alike() {
+    use etcd_rekey::kube::kms::data_key::DataKey;
+    use etcd_rekey::kube::kms::envelope::{Envelope, Kind, Wrapped};
+    use etcd_rekey::kube::kms::service::{Failure, KeyService, Sealed, Status};
+    use etcd_rekey::kube::kms::{Plugin, Remote, Version};
+    use zeroize::Zeroizing;
+
+    /// Knows one data key.
+    struct Known(Vec<u8>);
+    impl KeyService for Known {
+        fn status(&self) -> Result<Status, Failure> {
+            Err(Failure::Refused("status".to_owned()))
+        }
+        fn encrypt(&self, _: &[u8]) -> Result<Sealed, Failure> {
+            Err(Failure::Refused("encrypt".to_owned()))
+        }
+        fn decrypt(&self, wrapped: &Wrapped<'_>, _: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+            assert!(!wrapped.source.is_empty());
+            Ok(Zeroizing::new(self.0.clone()))
+        }
+        fn calls(&self) -> u64 {
+            0
+        }
+    }
+
+    let vectors: Value = serde_json::from_str(include_str!("vectors/kube-values.json")).unwrap();
+    let etcd_key = vectors["etcd_key"].as_str().unwrap().as_bytes();
+    let path = KeyPath::parse("/registry/", etcd_key).unwrap();
+    let (secret, plain) = (bytes(&vectors["key32_hex"]), bytes(&vectors["plaintext_hex"]));
+    for (name, version, kind) in [
+        ("kms_v1_gcm", Version::V1, Kind::V1),
+        ("kms_v1_cbc_legacy", Version::V1, Kind::V1),
+        ("kms_v2_seed", Version::V2, Kind::Seed),
+    ] {
+        let value = bytes(&vectors[name]);
+        let mut ring = Keyring::default();
+        let remote =
+            Remote::with(Plugin::new(version, "myplugin", "unix:///x"), Box::new(Known(secret.clone())), 10);
+        ring.add_remote(&Arc::new(remote), false);
+        let mut out = Vec::new();
+        assert_eq!(ring.open(&value, etcd_key, &path, &mut out), Ok(0), "{name}");
+        assert_eq!(out, plain, "{name}");
+        if name.ends_with("legacy") {
+            continue;
+        }
+        // Sealed again with the vector's own random bytes, it is the vector.
+        let payload =
+            value.strip_prefix(format!("k8s:enc:kms:{}:myplugin:", version.name()).as_bytes()).unwrap();
+        let envelope = if kind == Kind::V1 { Envelope::v1(payload) } else { Envelope::v2(payload) }.unwrap();
+        let key = DataKey::new(kind, Zeroizing::new(secret.clone())).unwrap();
+        let mut body = Vec::new();
+        key.place(&mut body, &envelope.body[..key.nonce_len()], &plain).unwrap();
+        key.seal(&mut body, etcd_key).unwrap();
+        assert_eq!(body, envelope.body, "{name}");
+        assert_eq!(DataKey::opened_len(kind, &body), Some(plain.len()));
+        if kind == Kind::Seed {
+            assert!(payload.ends_with(&envelope.wrapped.tail()), "{name}");
+        }
+    }
+}

@@ -16,13 +16,16 @@ pub fn check(bytes: &[u8]) {
             writer.and_then(|writer| writer.key().map(|key| key.prefix().to_vec()))
         })
     };
-    // Configurations with plugins are never written.
-    let mut elements = config.blocks().iter().flat_map(|block| &block.providers);
-    if elements.any(|element| matches!(element, Element::Kms(_))) {
-        return;
-    }
+    let plugins = |config: &EncryptionConfiguration| -> Vec<_> {
+        let plugins = config.elements().map(|element| match element {
+            Element::Kms(plugin) => Some(plugin.clone()),
+            _ => None,
+        });
+        plugins.collect()
+    };
     for written in [config.to_yaml(), config.to_json()] {
         let again = EncryptionConfiguration::parse(&written).expect("what is written is taken");
+        assert_eq!(plugins(&config), plugins(&again));
         assert!(config.keys().zip(again.keys()).all(|(a, b)| a.same(b)));
         assert_eq!(config.keys().count(), again.keys().count());
         assert_eq!(writers(&config), writers(&again), "the same keys write");

@@ -4,6 +4,8 @@
 //! The last byte chooses the provider and the length of the key.
 
 use super::opener;
+use etcd_rekey::etcd::wire::put_varint;
+use etcd_rekey::kube::kms::envelope::Envelope;
 use etcd_rekey::kube::sealed::{Keyring, Seal};
 use etcd_rekey::kube::{KeyPath, Provider, SealingKey};
 use std::sync::{Arc, LazyLock};
@@ -25,6 +27,7 @@ pub fn check(input: &[u8]) {
     let key = &KEYS[number];
     let mut out = Vec::new();
     let _ = Seal::read(bytes);
+    enveloped(bytes);
     let opened = key.open(bytes, etcd_key, &mut out).is_ok();
     let value = [key.prefix(), bytes].concat();
     let secret = if key.provider() == Provider::Secretbox { SECRET.len() } else { secret_len(number) };
@@ -54,6 +57,19 @@ pub fn check(input: &[u8]) {
     assert_eq!(out, bytes);
     assert_eq!(judge(&sealed).as_deref(), Some(bytes), "others open what is sealed");
     together(key, usize::from(which) / KEYS.len() % 20, bytes, etcd_key, judge);
+}
+
+/// An envelope of a KMS, taken apart and written again, is the same to whoever
+/// reads it.
+fn enveloped(bytes: &[u8]) {
+    let _ = Envelope::v1(bytes);
+    if let Ok(envelope) = Envelope::v2(bytes) {
+        let mut again = vec![1 << 3 | 2];
+        put_varint(&mut again, u64::try_from(envelope.body.len()).expect("a length"));
+        again.extend_from_slice(envelope.body);
+        again.extend(envelope.wrapped.tail());
+        assert_eq!(Envelope::v2(&again), Ok(envelope));
+    }
 }
 
 /// Values of many lengths are sealed side by side as each is alone.

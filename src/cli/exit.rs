@@ -1,5 +1,6 @@
 //! Exit codes.
 
+use crate::kube::kms::Problem;
 use crate::kube::rotation::RotationError;
 use crate::{output, rekey};
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ pub enum Exit {
     Verification,
     /// Done, but values that do not open were carried over.
     CarriedOver,
-    /// A live etcd cannot be reached, or does not answer as it must.
+    /// A live etcd or a KMS plugin cannot be reached, or does not answer as it must.
     Live,
     /// Stopped by this signal.
     Signal(u8),
@@ -96,9 +97,11 @@ impl From<&rekey::Error> for Exit {
         use rekey::Error;
         match error {
             Error::Snapshot { .. } => Self::Snapshot,
+            Error::Kms(error) if error.is_unreachable() => Self::Live,
             Error::Random(_)
             | Error::Threads(_)
             | Error::Unexpected(_)
+            | Error::Kms(crate::kube::kms::Error { problem: Problem::Threads(_), .. })
             | Error::K3s(
                 crate::k3s::Error::Random(_) | crate::k3s::Error::Rotation(RotationError::Random(_)),
             )
@@ -108,7 +111,7 @@ impl From<&rekey::Error> for Exit {
             | Error::NotOpened { .. }
             | Error::NotForCluster { .. }
             | Error::WouldBePlaintext { .. }
-            | Error::KmsWriter { .. }
+            | Error::Kms(_)
             | Error::NothingUnderPrefix { .. }
             | Error::Rotation(_)
             | Error::K3s(_) => Self::Keys,
@@ -121,6 +124,7 @@ impl From<&rekey::Error> for Exit {
             | Error::NoSuchCommand { .. }
             | Error::NoSuchObject { .. }
             | Error::AuditRecord { .. }
+            | Error::NoSuchPlugin { .. }
             | Error::Output(
                 output::Error::Exists { .. }
                 | output::Error::SameFile { .. }

@@ -4,7 +4,7 @@ use super::args::Keys;
 use crate::k3s::{self, Cluster, Token};
 use crate::kube::{ConfigError, EncryptionConfiguration};
 use crate::rekey::source::{SnapshotFile, Source};
-use crate::rekey::{Error, Rules, task};
+use crate::rekey::{Error, Rules, data_keys, task};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -76,12 +76,32 @@ pub fn config(path: &Path) -> Result<EncryptionConfiguration, Error> {
         .map_err(|source| Error::Config { file: path.to_owned(), source })
 }
 
-/// Reads configurations.
+/// Reads the configuration that leads, where there is one, and those whose
+/// keys read; their plugins are reached where the flags say.
 ///
 /// # Errors
-/// As [`config`].
-pub fn configs(paths: &[PathBuf]) -> Result<Vec<EncryptionConfiguration>, Error> {
-    paths.iter().map(|path| config(path)).collect()
+/// As [`config`]; [`Error::NoSuchPlugin`].
+pub fn configs(first: Option<&Path>, keys: &Keys) -> Result<Configs, Error> {
+    let mut first = first.map(config).transpose()?;
+    let mut read = keys.decryption_config.iter().map(|path| config(path)).collect::<Result<Vec<_>, _>>()?;
+    for (name, endpoint) in &keys.kms_endpoint {
+        let mut named = false;
+        for config in first.iter_mut().chain(&mut read) {
+            named |= config.reach(name, endpoint);
+        }
+        if !named {
+            return Err(Error::NoSuchPlugin { name: crate::etcd::escape(name.as_bytes()) });
+        }
+    }
+    Ok(Configs { first, read })
+}
+
+/// Configurations.
+pub struct Configs {
+    /// The one that leads.
+    pub first: Option<EncryptionConfiguration>,
+    /// Those of `--decryption-config`.
+    pub read: Vec<EncryptionConfiguration>,
 }
 
 /// Server tokens, and where they came from.
@@ -164,8 +184,8 @@ pub fn reading(
     file: &SnapshotFile,
     source: &Source<'_>,
 ) -> Result<Reading, Error> {
-    let files = config_file.into_iter().chain(keys.decryption_config.iter().map(AsRef::as_ref));
-    let mut read = files.map(config).collect::<Result<Vec<_>, _>>()?;
+    let Configs { first, read } = configs(config_file, keys)?;
+    let mut read: Vec<_> = first.into_iter().chain(read).collect();
     let tokens = tokens(&keys.token_file)?.tokens;
     let gathering = task::gather(file, source, &keys.etcd_prefix)?;
     let records = gathering.records(false);
@@ -181,6 +201,18 @@ pub fn reading(
     let rules = Rules::reading(&read, &keys.etcd_prefix)
         .map_err(|source| Error::Config { file: config_file.unwrap_or(Path::new("-")).to_owned(), source })?;
     Ok(Reading { rules, cluster, records })
+}
+
+/// Asks KMS plugins for the data keys of everything that is to be read. What
+/// one that is out of reach leaves closed is listed as such.
+///
+/// # Errors
+/// As [`data_keys::fetch`], but for the plugins themselves.
+pub fn data_keys(rules: &Rules, file: &SnapshotFile, source: &Source<'_>) -> Result<(), Error> {
+    match data_keys::fetch(file, source, rules, false, &|| false) {
+        Err(Error::Kms(_)) => Ok(()),
+        done => done,
+    }
 }
 
 /// Opens a snapshot to be read. A zip archive is unpacked where temporary

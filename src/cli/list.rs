@@ -80,6 +80,7 @@ fn list(args: &List) -> Result<Exit, Error> {
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
+    inputs::data_keys(&rules, &file, &source)?;
     let filter = Filter::new(args);
     let (mut lines, mut resources, mut seals) = (Vec::new(), Texts::default(), Texts::default());
     visit(&file, &source, &rules, |item| {

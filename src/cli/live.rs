@@ -5,6 +5,7 @@ use super::live_flags::{Compare, Connecting, Opening, Rehearse, Save, Snapshot};
 use super::progress::Shown;
 use super::write_out::Told;
 use super::{Exit, inputs, live_text, signals, write_out};
+use crate::kube::kms::sealer::Purpose;
 use crate::live::compare::{Given, compare};
 use crate::live::finding::Compared;
 use crate::live::programs::Programs;
@@ -12,9 +13,8 @@ use crate::live::rehearse::{Stage, rehearse};
 use crate::live::save::{Target, save};
 use crate::live::{self, Error, cluster};
 use crate::output::SystemDisk;
-use crate::rekey::proof;
 use crate::rekey::source::{SnapshotFile, Source};
-use crate::rekey::{self, Rules};
+use crate::rekey::{self, Rules, data_keys, proof};
 use serde::Serialize;
 use serde_json::json;
 
@@ -101,16 +101,18 @@ fn rules(opening: &Opening, file: &SnapshotFile, source: &Source<'_>) -> Result<
     if encryption_config.is_none() && keys.decryption_config.is_empty() && keys.token_file.is_empty() {
         return Ok(None);
     }
-    let config =
-        encryption_config.as_ref().map(|path| Ok::<_, rekey::Error>((path.clone(), inputs::config(path)?)));
+    let inputs::Configs { first, read } = inputs::configs(encryption_config.as_deref(), keys)?;
     let given = proof::Given {
-        config: config.transpose()?,
-        read: inputs::configs(&keys.decryption_config)?,
+        config: encryption_config.clone().zip(first),
+        read,
         tokens: inputs::tokens(&keys.token_file)?.tokens,
         etcd_prefix: keys.etcd_prefix.clone(),
         compacted: false,
     };
-    Ok(Some(proof::of((file, source), (file, source), given)?.0))
+    let rules = proof::of((file, source), (file, source), given)?.0;
+    data_keys::prepare(&rules, Purpose::Prove)?;
+    data_keys::fetch(file, source, &rules, false, &|| false)?;
+    Ok(Some(rules))
 }
 
 /// Tells what a comparison found, and whether that is enough.

@@ -40,8 +40,18 @@ struct Run<'r> {
 impl Run<'_> {
     /// Whether anything was taken away from a key that sealed it.
     fn left_a_key(&self) -> bool {
-        let moved = |from: &str| from != "identity";
+        let moved = |from: &str| from != "identity" && !from.starts_with("kms-");
         self.report.values.iter().any(|row| row.rewritten && moved(&row.from.provider))
+    }
+
+    /// Whether anything was taken away from a KMS plugin, or from its old key.
+    fn left_a_plugin(&self) -> bool {
+        self.report.values.iter().any(|row| row.rewritten && row.from.provider.starts_with("kms-"))
+    }
+
+    /// Whether a restored cluster needs a plugin.
+    fn needs_a_plugin(&self) -> bool {
+        self.report.values.iter().any(|row| row.to.provider.starts_with("kms-"))
     }
 
     fn sealed_plaintext(&self) -> bool {
@@ -63,6 +73,7 @@ impl Run<'_> {
         let args = self.args;
         let given = args.write_config.as_ref().or(args.encryption_config.as_ref());
         let config = given.map(|path| path.display().to_string()).unwrap_or_default();
+        let plugin = if self.needs_a_plugin() { ", and see that its KMS plugin runs there" } else { "" };
         let mut out = String::new();
         if args.write_config.is_some() {
             out += &format!("wrote {config} (mode 0600)");
@@ -75,7 +86,7 @@ impl Run<'_> {
         let _ = write!(
             out,
             "\nNext, with every kube-apiserver stopped:\n  \
-             1. on every control plane, put {config} in place as --encryption-provider-config\n  \
+             1. on every control plane, put {config} in place as --encryption-provider-config{plugin}\n  \
              2. restore every etcd member from this one file (members restored from different files would differ):\n     \
              etcdutl snapshot restore {} --data-dir NEW_DATA_DIR --name NAME --initial-cluster … --initial-advertise-peer-urls …\n  \
              3. start etcd, then kube-apiserver\n",
@@ -88,6 +99,12 @@ impl Run<'_> {
         }
         if self.left_a_key() && !matches!(self.verb, Verb::Disable) {
             let _ = writeln!(out, "The old key still lies {places}.");
+        }
+        if self.left_a_plugin() {
+            let _ = writeln!(
+                out,
+                "What the KMS sealed still lies {places}, and opens as long as the KMS keeps its key."
+            );
         }
         out
     }

@@ -135,8 +135,8 @@ impl How {
         if output.extension().is_some_and(|extension| extension == "zip") {
             return Err(Error::NamedAsArchive { file: output.to_owned() });
         }
-        let config = args.encryption_config.as_ref();
-        let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?))).transpose()?;
+        let inputs::Configs { first, read } = inputs::configs(args.encryption_config.as_deref(), &args.keys)?;
+        let config = args.encryption_config.clone().zip(first);
         // Without a record the new configuration has to go somewhere.
         let plain = matches!(self.verb, Verb::Reencrypt { .. });
         if config.is_some() && !plain && args.write_config.is_none() {
@@ -149,12 +149,12 @@ impl How {
         let task = Task {
             request: self.request(args),
             config,
-            read: inputs::configs(&args.keys.decryption_config)?,
+            read,
             tokens,
             record_expected: !args.keys.token_file.is_empty(),
             etcd_prefix: args.keys.etcd_prefix.clone(),
         };
-        let read = args.encryption_config.iter().chain(&args.keys.decryption_config);
+        let configs = args.encryption_config.iter().chain(&args.keys.decryption_config);
         // A variable may name a file that nobody can look at.
         let given = !args.keys.token_file.is_empty();
         let token_files = files.iter().filter(|path| given || path.exists());
@@ -169,7 +169,7 @@ impl How {
             compact: args.compact,
             write_config: args.write_config.clone(),
             report: args.report.clone(),
-            sources: read.chain(token_files).cloned().collect(),
+            sources: configs.chain(token_files).cloned().collect(),
             threads: args.running.threads,
         };
         // What was read so far may have been a pipe, where only a signal that

@@ -27,6 +27,7 @@ fn status(args: &args::Status) -> Result<Exit, Error> {
     let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
     let reading = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?;
+    inputs::data_keys(&reading.rules, &file, &source)?;
     let files = inputs::server_configs(&args.server_config)?;
     let (k3s, record) = RecordStatus::of(&reading, &files);
     let inventory = Inventory::take(&file, &source, &reading.rules)?;

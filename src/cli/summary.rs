@@ -92,6 +92,13 @@ fn remarks(report: &Report, args: &Rewrite) -> Vec<String> {
             report.dropped, report.input.revision
         ));
     }
+    for plugin in &report.kms {
+        let calls = if report.dry_run { "it would be called" } else { "it was called" };
+        let keys =
+            crate::rekey::error::count(usize::try_from(plugin.data_keys).unwrap_or(usize::MAX), "data key");
+        let times = crate::rekey::error::count(usize::try_from(plugin.calls).unwrap_or(usize::MAX), "time");
+        lines.push(format!("KMS plugin {} at {}: {keys}; {calls} {times}", plugin.name, plugin.endpoint));
+    }
     if let Some(k3s) = &report.k3s {
         let did = if report.dry_run { "would rewrite" } else { "rewrote" };
         let revisions = crate::rekey::error::count(k3s.rewritten, "revision");

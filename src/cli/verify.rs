@@ -3,11 +3,12 @@
 use super::args::{Verify, WriteOut};
 use super::progress::Shown;
 use super::{Exit, inputs, write_out};
+use crate::kube::kms::sealer::Purpose;
 use crate::rekey::audit::{AuditRecord, AuditedFile};
 use crate::rekey::proof::{self, Given};
 use crate::rekey::source::{SnapshotFile, Source};
 use crate::rekey::verify::{Allowed, Verified, verify};
-use crate::rekey::{Error, Progress};
+use crate::rekey::{Error, Phase, Progress, data_keys};
 use serde_json::json;
 
 /// What was found of two files.
@@ -134,17 +135,22 @@ fn prove(
     pool: &rayon::ThreadPool,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
-    let read = inputs::configs(&args.keys.decryption_config)?;
-    let config = args.encryption_config.as_ref();
-    let config = config.map(|path| Ok::<_, Error>((path.clone(), inputs::config(path)?)));
+    let inputs::Configs { first, read } = inputs::configs(args.encryption_config.as_deref(), &args.keys)?;
     let given = Given {
-        config: config.transpose()?,
+        config: args.encryption_config.clone().zip(first),
         read,
         tokens: inputs::tokens(&args.keys.token_file)?.tokens,
         etcd_prefix: args.keys.etcd_prefix.clone(),
         compacted: args.compact,
     };
     let (rules, proof) = proof::of(input, output, given)?;
+    if rules.keyring().plugins().next().is_some() {
+        progress.phase(Phase::Asking, 0);
+        let stop = || progress.stop();
+        data_keys::prepare(&rules, Purpose::Prove)?;
+        data_keys::fetch(input.0, input.1, &rules, args.compact, &stop)?;
+        data_keys::fetch(output.0, output.1, &rules, false, &stop)?;
+    }
     let allowed = Allowed {
         unreadable: args.keep_unreadable,
         plaintext: args.allow_plaintext,
@@ -155,5 +161,6 @@ fn prove(
     // A file that changed explains whatever was found.
     input.0.unchanged()?;
     output.0.unchanged()?;
+    data_keys::reached(&rules)?;
     found
 }

@@ -1,12 +1,13 @@
 //! What the ciphers share: why a value does not open, and where its plaintext
 //! goes.
 
+use std::sync::Arc;
 use thiserror::Error;
 use zeroize::Zeroize;
 
 /// Why a key does not open a value. The words are upstream's where upstream
 /// has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotOpened {
     /// Shorter than IV or nonce and tag.
     #[error("the stored data was shorter than the required size")]
@@ -29,6 +30,15 @@ pub enum NotOpened {
     /// CBC: opened, but to something else.
     #[error("what comes out is not the object that its etcd key names")]
     OtherObject,
+    /// Sealed by something else.
+    #[error("it does not begin as what this key seals")]
+    OtherPrefix,
+    /// KMS: what stands behind the prefix is none.
+    #[error("{0}")]
+    Envelope(&'static str),
+    /// KMS: the plugin does not open the data key; what it says.
+    #[error("{0}")]
+    NoDataKey(Arc<str>),
 }
 
 /// Gives `out` a length; what it holds then is to be written over. Where it

@@ -95,6 +95,26 @@ impl EncryptionConfiguration {
         &self.blocks
     }
 
+    /// Says where a plugin is reached from here, if not at its endpoint; tells
+    /// whether it names one.
+    pub fn reach(&mut self, plugin: &str, endpoint: &str) -> bool {
+        let mut named = false;
+        for element in self.blocks.iter_mut().flat_map(|block| &mut block.providers) {
+            if let Element::Kms(found) = element
+                && found.name == plugin
+            {
+                found.elsewhere = Some(endpoint.to_owned());
+                named = true;
+            }
+        }
+        named
+    }
+
+    /// Every provider with its keys, in the order of the file.
+    pub fn elements(&self) -> impl Iterator<Item = &Element> {
+        self.blocks.iter().flat_map(|block| &block.providers)
+    }
+
     /// Every key of every provider, in the order of the file.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<SealingKey>> {
         self.blocks.iter().flat_map(|block| &block.providers).flat_map(|element| match element {
@@ -175,7 +195,7 @@ fn provider(
         return keys(&format!("{at}.{provider}"), provider, list, broken);
     }
     match &element.kms {
-        Some(plugin) => kms::plugin(&format!("{at}.kms"), plugin, kms_names, broken).map(Element::Kms),
+        Some(plugin) => kms::plugin::plugin(&format!("{at}.kms"), plugin, kms_names, broken).map(Element::Kms),
         None => Some(Element::Identity),
     }
 }

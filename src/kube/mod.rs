@@ -8,7 +8,8 @@
 //! * [`resource`]: group-resources and their etcd keys.
 //! * [`key`]: one key of one provider.
 //! * [`aescbc`], [`aesgcm`], [`secretbox`], [`cipher`]: the ciphers behind them.
-//! * [`kms`]: the KMS plugins a configuration names.
+//! * [`kms`]: what KMS plugins seal.
+//! * [`sealer`]: a key or a plugin.
 //! * [`sealed`]: which key opens a sealed value.
 //! * [`object`]: the object inside, and whether it is the one its key names.
 //!
@@ -29,6 +30,7 @@ pub mod resource;
 pub mod rotation;
 mod schema;
 pub mod sealed;
+pub mod sealer;
 pub mod secretbox;
 pub mod text;
 
@@ -38,3 +40,4 @@ pub use key::{Provider, SealingKey};
 pub use precedence::{Precedence, Writer};
 pub use resource::{GroupResource, KeyPath};
 pub use sealed::{Keyring, Unreadable};
+pub use sealer::Sealer;

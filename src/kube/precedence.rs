@@ -87,6 +87,14 @@ impl Precedence {
         }
     }
 
+    /// The plugins that seal new values of some resource.
+    pub fn writing_plugins(&self) -> impl Iterator<Item = &Plugin> {
+        self.rules.values().filter_map(|providers| match providers.first() {
+            Some(Element::Kms(plugin)) => Some(plugin),
+            _ => None,
+        })
+    }
+
     /// Whether every rule is about secrets.
     #[must_use]
     pub fn only_secrets(&self) -> bool {

@@ -31,7 +31,9 @@ impl RotationError {
         match self {
             Self::Disabled => "run `enable` first",
             Self::NoSecondKey => "run `prepare` first, or `rotate-keys`, which does all of it",
-            Self::Kms(_) => "rotate the key in the KMS; for keys in the file, take the plugin out of it first",
+            Self::Kms(_) => {
+                "`reencrypt` with a configuration that has the plugin, or the new key, where it should be (docs/kms.md)"
+            }
             Self::Random(_) => "see to the machine, and run it again",
         }
     }
@@ -157,7 +159,7 @@ impl EncryptionConfiguration {
     #[must_use]
     pub fn only_writing_keys(&self) -> Self {
         let blocks = self.blocks().iter().cloned().map(|mut block| {
-            if block.writing().is_some() {
+            if !block.providers.first().is_none_or(is_identity) {
                 let mut first = true;
                 block.providers.retain(|element| is_identity(element) || std::mem::take(&mut first));
                 if let Some(keys) = block.writing() {
@@ -219,14 +221,6 @@ impl EncryptionConfiguration {
             block.providers = std::iter::once(Element::Identity).chain(keys.map(Element::Keys)).collect();
         }
         Ok(Self::of(blocks))
-    }
-
-    /// Whether all of it can be written as text: a KMS plugin would be left out.
-    ///
-    /// # Errors
-    /// [`RotationError::Kms`].
-    pub fn writable(&self) -> Result<(), RotationError> {
-        self.blocks().iter().try_for_each(no_kms)
     }
 
     /// Changes the keys of each block that writes with some.
@@ -332,7 +326,8 @@ mod tests {
 
     #[test]
     fn a_kms_plugin_is_refused_by_name() {
-        let plugin = crate::kube::kms::Plugin { api_version: "v2".to_owned(), name: "vault".to_owned() };
+        use crate::kube::kms::{Plugin, Version};
+        let plugin = Plugin::new(Version::V2, "vault", "unix:///vault.sock");
         let config = config(vec![Element::Kms(plugin), cbc(&["a"])]);
         assert_eq!(config.rotate().err(), Some(RotationError::Kms("\"vault\"".to_owned())));
     }

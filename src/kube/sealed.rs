@@ -10,8 +10,9 @@
 
 use super::cipher::NotOpened;
 use super::key::{SEALED, SealingKey};
-use super::object::Object;
+use super::kms::{Plugin, PluginSealer, Remote};
 use super::resource::KeyPath;
+use super::sealer::Sealer;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -46,7 +47,8 @@ impl Seal {
             (_, b"v1") => short(provider),
             _ => format!("{}-{}", short(provider), short(version)),
         };
-        Self { provider, name: short(likely_name(behind)) }
+        let name = if rest.starts_with(b"kms:v1:") { likely_plugin(behind) } else { None };
+        Self { provider, name: short(name.unwrap_or_else(|| likely_name(behind))) }
     }
 }
 
@@ -63,6 +65,21 @@ fn likely_name(behind: &[u8]) -> &[u8] {
     &behind[..time(end).unwrap_or(end)]
 }
 
+/// The text up to the first colon behind which a data key of KMS v1 may stand:
+/// its length in two bytes, and then as much and a body. A length whose first
+/// byte is a letter would be that of an unheard-of data key, and is more
+/// likely a part of the name.
+fn likely_plugin(behind: &[u8]) -> Option<&[u8]> {
+    let ends = (0..behind.len()).filter(|at| behind[*at] == b':');
+    let fits = |at: &usize| {
+        behind[at + 1..].split_first_chunk::<2>().is_some_and(|(length, rest)| {
+            let length = usize::from(u16::from_be_bytes(*length));
+            (1..0x2000).contains(&length) && length < rest.len()
+        })
+    };
+    ends.take(64).find(fits).map(|end| &behind[..end])
+}
+
 /// Why no key opens a value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unreadable {
@@ -72,8 +89,8 @@ pub enum Unreadable {
     /// A key of that name is known, but does not open it.
     #[error("{0}")]
     NotOpened(NotOpened),
-    /// Sealed by a KMS plugin.
-    #[error("it is sealed by a KMS plugin, which this version cannot ask")]
+    /// Sealed by a KMS plugin nobody named.
+    #[error("it is sealed by a KMS plugin that no configuration given names")]
     Kms,
     /// A provider Kubernetes does not have.
     #[error("Kubernetes has no such provider")]
@@ -86,23 +103,53 @@ pub enum Unreadable {
     Ambiguous(usize, usize),
 }
 
-/// All keys that are known, for reading.
+/// All keys and plugins that are known.
 #[derive(Clone, Default)]
 pub struct Keyring {
-    keys: Vec<Arc<SealingKey>>,
+    keys: Vec<Sealer>,
 }
 
 impl Keyring {
     /// Adds a key, unless it is there already.
     pub fn add(&mut self, key: &Arc<SealingKey>) {
-        if !self.keys.iter().any(|known| known.same(key)) {
-            self.keys.push(Arc::clone(key));
+        if !self.keys.iter().filter_map(Sealer::key).any(|known| known.same(key)) {
+            self.keys.push(Sealer::Key(Arc::clone(key)));
         }
     }
 
-    /// The keys, in the order they were added.
+    /// Adds a plugin, unless it is there already; one that `writes` comes as a
+    /// [pair](PluginSealer::writing).
+    pub fn add_plugin(&mut self, plugin: &Plugin, writes: bool) {
+        if !self.plugins().any(|known| known.remote().plugin() == plugin) {
+            self.add_remote(&Arc::new(Remote::of(plugin.clone())), writes);
+        }
+    }
+
+    /// Adds a plugin that is asked by other means than its socket.
+    pub fn add_remote(&mut self, remote: &Arc<Remote>, writes: bool) {
+        if writes {
+            let pair = PluginSealer::writing(remote).map(|sealer| Sealer::Plugin(Arc::new(sealer)));
+            self.keys.extend(pair);
+        } else {
+            self.keys.push(Sealer::Plugin(Arc::new(PluginSealer::reading(remote))));
+        }
+    }
+
+    /// The plugins; of a pair both.
+    pub fn plugins(&self) -> impl Iterator<Item = &Arc<PluginSealer>> {
+        self.keys.iter().filter_map(Sealer::plugin)
+    }
+
+    /// The number of a plugin that writes in [`Keyring::keys`].
     #[must_use]
-    pub fn keys(&self) -> &[Arc<SealingKey>] {
+    pub fn number_of_writer(&self, plugin: &Plugin) -> Option<usize> {
+        let writes = |sealer: &PluginSealer| sealer.writes() && sealer.remote().plugin() == plugin;
+        self.keys.iter().position(|known| known.plugin().is_some_and(|sealer| writes(sealer)))
+    }
+
+    /// Keys and plugins, in the order they were added.
+    #[must_use]
+    pub fn keys(&self) -> &[Sealer] {
         &self.keys
     }
 
@@ -110,8 +157,10 @@ impl Keyring {
     #[must_use]
     pub fn number_of(&self, key: &Arc<SealingKey>) -> Option<usize> {
         // Most often it is the very same: that need not be compared in constant time.
-        let same = |known: &Arc<SealingKey>| Arc::ptr_eq(known, key);
-        self.keys.iter().position(same).or_else(|| self.keys.iter().position(|known| known.same(key)))
+        let find = |same: &dyn Fn(&Arc<SealingKey>) -> bool| {
+            self.keys.iter().position(|known| known.key().is_some_and(same))
+        };
+        find(&|known| Arc::ptr_eq(known, key)).or_else(|| find(&|known| known.same(key)))
     }
 
     /// The number of the key that seals a value, as far as can be told
@@ -119,8 +168,7 @@ impl Keyring {
     /// stands behind the prefix.
     #[must_use]
     pub fn foresee<'v>(&self, value: &'v [u8]) -> Option<(usize, &'v [u8])> {
-        let payload = |key: &Arc<SealingKey>| value.strip_prefix(key.prefix());
-        let mut fitting = self.keys.iter().enumerate().filter_map(|(n, key)| Some((n, payload(key)?)));
+        let mut fitting = self.keys.iter().enumerate().filter_map(|(n, key)| Some((n, key.payload(value)?)));
         match (fitting.next(), fitting.next()) {
             (Some(one), None) => Some(one),
             _ => None,
@@ -143,11 +191,11 @@ impl Keyring {
         let mut failure = None;
         let mut found: Option<usize> = None;
         for (number, key) in self.keys.iter().enumerate() {
-            let Some(payload) = value.strip_prefix(key.prefix()) else { continue };
-            let opened = open_with(key, payload, etcd_key, path, out);
+            let Some(payload) = key.payload(value) else { continue };
+            let opened = key.open_object(payload, etcd_key, path, out);
             match (opened, found) {
                 (Ok(()), Some(first)) => return Err(Unreadable::Ambiguous(first + 1, number + 1)),
-                (Ok(()), None) if key.provider().authenticates() => return Ok(number),
+                (Ok(()), None) if key.decides() => return Ok(number),
                 (Ok(()), None) => found = Some(number),
                 (Err(why), _) => failure = Some(worse(failure, why)),
             }
@@ -155,8 +203,9 @@ impl Keyring {
         if let Some(number) = found {
             // A later candidate may have written over it.
             let key = &self.keys[number];
-            let payload = value.strip_prefix(key.prefix()).unwrap_or_default();
-            return key.open(payload, etcd_key, out).map(|()| number).map_err(Unreadable::NotOpened);
+            let payload = key.payload(value).unwrap_or_default();
+            let opened = key.open_object(payload, etcd_key, path, out);
+            return opened.map(|()| number).map_err(Unreadable::NotOpened);
         }
         Err(match failure {
             Some(why) => Unreadable::NotOpened(why),
@@ -165,30 +214,11 @@ impl Keyring {
     }
 }
 
-/// Opens with one key, and looks at what came out where the cipher does not
-/// vouch for it.
-///
-/// # Errors
-/// [`NotOpened`].
-pub fn open_with(
-    key: &SealingKey,
-    payload: &[u8],
-    etcd_key: &[u8],
-    path: &KeyPath<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), NotOpened> {
-    key.open(payload, etcd_key, out)?;
-    if !key.provider().authenticates() && !Object::parse(out).is_some_and(|object| object.fits(path)) {
-        return Err(NotOpened::OtherObject);
-    }
-    Ok(())
-}
-
 /// Of two failures the one that tells more: a key whose text came out wrong
 /// was closer than one that did not pass its own check.
 fn worse(earlier: Option<NotOpened>, later: NotOpened) -> NotOpened {
     match earlier {
-        Some(NotOpened::OtherObject) => NotOpened::OtherObject,
+        Some(earlier @ NotOpened::OtherObject) => earlier,
         _ => later,
     }
 }
@@ -353,7 +383,9 @@ mod tests {
             ("k8s:enc:aescbc:v1:key1:xx:yy", "aescbc", "key1"),
             ("k8s:enc:aescbc:v1:aescbckey-2026-11-24T02:15:42Z:xx", "aescbc", "aescbckey-2026-11-24T02:15:42Z"),
             ("k8s:enc:kms:v2:lab:xx", "kms-v2", "lab"),
-            ("k8s:enc:kms:v1:lab:xx", "kms-v1", "lab"),
+            ("k8s:enc:kms:v1:lab:v1:\0\x04:key:body", "kms-v1", "lab:v1"),
+            ("k8s:enc:kms:v1:lab:\0\x04:key:body", "kms-v1", "lab"),
+            ("k8s:enc:kms:v1:lab:cut", "kms-v1", "lab"),
             ("k8s:enc:unknown:v9:zzz", "unknown-v9", "zzz"),
             // What only resembles the rest of a time of day.
             ("k8s:enc:aescbc:v1:a:02;15Z:xx", "aescbc", "a"),

@@ -2,6 +2,7 @@
 
 use super::config::{Block, Element, EncryptionConfiguration};
 use super::key::SealingKey;
+use super::kms::Plugin;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -36,8 +37,7 @@ impl EncryptionConfiguration {
     }
 
     /// One line of JSON, byte for byte what Go's `json.Marshal` makes of it,
-    /// and so what K3s writes. A KMS plugin, of which the name alone is known
-    /// here, is left out; the steps of [`super::rotation`] refuse one.
+    /// and so what K3s writes.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
         let mut out = Zeroizing::new(String::with_capacity(self.room()));
@@ -51,7 +51,10 @@ impl EncryptionConfiguration {
                 match element {
                     Element::Identity => out.push_str("{\"identity\":{}}"),
                     Element::Keys(keys) => json_keys(keys, &mut out),
-                    Element::Kms(_) => {}
+                    Element::Kms(plugin) => {
+                        let fields = fields(plugin).map(|(name, value)| format!("\"{name}\":{value}"));
+                        *out += &format!("{{\"kms\":{{{}}}}}", fields.collect::<Vec<_>>().join(","));
+                    }
                 }
             }
             out.push_str("]}");
@@ -75,12 +78,29 @@ impl EncryptionConfiguration {
                 match element {
                     Element::Identity => out.push_str("      - identity: {}\n"),
                     Element::Keys(keys) => yaml_keys(keys, &mut out),
-                    Element::Kms(_) => {}
+                    Element::Kms(plugin) => {
+                        out.push_str("      - kms:\n");
+                        for (name, value) in fields(plugin) {
+                            *out += &format!("          {name}: {value}\n");
+                        }
+                    }
                 }
             }
         }
         out
     }
+}
+
+/// The fields of a plugin, as the configuration that named it has them.
+fn fields(plugin: &Plugin) -> impl Iterator<Item = (&'static str, String)> {
+    let fields = [
+        ("apiVersion", Some(quoted(plugin.version.name()))),
+        ("name", Some(quoted(&plugin.name))),
+        ("cachesize", plugin.cache_size.map(|size| size.to_string())),
+        ("endpoint", Some(quoted(&plugin.endpoint))),
+        ("timeout", plugin.timeout_text.as_deref().map(quoted)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn json_keys(keys: &[Arc<SealingKey>], out: &mut Zeroizing<String>) {
@@ -141,12 +161,16 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_back_the_same() {
-        let text = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets, '*.apps']\n  providers:\n  - secretbox: {keys: [{name: 'a:\"<b', secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n  - identity: {}\n- resources: [configmaps]\n  providers: [identity: {}, aesgcm: {keys: [{name: k, secret: AAECAwQFBgcICQoLDA0ODw==}]}]\n";
+        let text = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets, '*.apps']\n  providers:\n  - secretbox: {keys: [{name: 'a:\"<b', secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n  - identity: {}\n- resources: [configmaps]\n  providers: [identity: {}, aesgcm: {keys: [{name: k, secret: AAECAwQFBgcICQoLDA0ODw==}]}]\n- resources: [events]\n  providers: [kms: {name: 'a:b', endpoint: 'unix:///@x', cachesize: -1}, kms: {apiVersion: v2, name: c, endpoint: 'unix:/c?\"', timeout: 1m}]\n";
         let config = EncryptionConfiguration::parse(text).unwrap();
         let json = config.to_json();
         for again in [config.to_yaml(), json.clone()] {
             let again = EncryptionConfiguration::parse(&again).unwrap();
             assert_eq!(again.to_json(), json);
+            assert!(again.elements().zip(config.elements()).all(|(a, b)| match (a, b) {
+                (Element::Kms(a), Element::Kms(b)) => a == b,
+                _ => true,
+            }));
         }
     }
 }

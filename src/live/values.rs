@@ -61,7 +61,7 @@ impl<'r> Opening<'r> {
                 }
                 seal
             }
-            // What a plugin is to write is told as it is; nothing else is of Kubernetes'.
+            // Nothing else is of Kubernetes'.
             _ => Seal::read(kv.value),
         };
         self.tally.add(resource, seal, true);

@@ -3,7 +3,7 @@
 
 use super::error::Error;
 use super::plan::Plan;
-use super::report::{FileReport, Report, SealReport, ValuesReport};
+use super::report::{FileReport, PluginReport, Report, SealReport, ValuesReport};
 use super::residue;
 use super::rules::{Rules, State};
 use super::source::{SnapshotFile, Source};
@@ -71,6 +71,7 @@ pub fn before(
         stage: prepared.record.as_ref().map(|record| record.stage.clone()),
         config_hash: prepared.record.as_ref().map(|record| record.config_hash.clone()),
         k3s: prepared.record.clone(),
+        kms: Vec::new(),
         warnings: prepared.warnings.iter().cloned().chain(warnings(rules, plan, output_bytes)).collect(),
     }
 }
@@ -83,7 +84,7 @@ fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
         .filter_map(|(_, (from, to), count)| match to {
             State::Key(number) if from != to => {
                 let key = rules.keyring().keys().get(usize::from(*number))?;
-                (key.provider() == Provider::Aesgcm).then_some(count.all())
+                key.is_of(Provider::Aesgcm).then_some(count.all())
             }
             _ => None,
         })
@@ -115,6 +116,40 @@ fn warnings(rules: &Rules, plan: &Plan, output_bytes: u64) -> Vec<String> {
 pub fn estimated_seconds(reading: Duration, output_bytes: u64) -> u64 {
     let disk = Duration::from_millis(output_bytes / 200_000);
     (reading * 3 + disk).as_secs().max(1)
+}
+
+/// What was asked of KMS plugins. A dry run has opened what the run will open,
+/// and confirms nothing; of data keys that are not kept it has asked once, and
+/// the run asks twice, to write and to prove.
+#[must_use]
+pub fn plugins(rules: &Rules, dry_run: bool) -> Vec<PluginReport> {
+    let mut reports: Vec<PluginReport> = Vec::new();
+    let mut last = None;
+    for sealer in rules.keyring().plugins() {
+        let remote = sealer.remote();
+        let (data_keys, not_kept) = remote.met();
+        let to_come = match (dry_run, sealer.writes()) {
+            (false, _) => 0,
+            (true, true) => sealer.calls_to_confirm(),
+            (true, false) => not_kept,
+        };
+        match reports.last_mut() {
+            // A pair is one plugin.
+            Some(report) if last.is_some_and(|last| std::sync::Arc::ptr_eq(last, remote)) => {
+                report.calls += to_come;
+            }
+            _ => reports.push(PluginReport {
+                name: crate::etcd::escape(remote.plugin().name.as_bytes()),
+                version: remote.plugin().version.name(),
+                endpoint: crate::etcd::escape(remote.plugin().reached_at().as_bytes()),
+                data_keys,
+                calls: remote.calls() + to_come,
+            }),
+        }
+        last = Some(remote);
+    }
+    reports.retain(|report| report.calls > 0);
+    reports
 }
 
 /// Takes over what the second reader found.

@@ -49,8 +49,10 @@ pub enum Error {
         "{count} sealed values would be stored as plaintext: the configuration has no key to write {resource} with (first: {first})"
     )]
     WouldBePlaintext { count: u64, resource: String, first: String },
-    #[error("the configuration writes {resource} with the KMS plugin {name:?}, which this version cannot ask")]
-    KmsWriter { resource: String, name: String },
+    #[error("--kms-endpoint names the plugin {name:?}, which no configuration given has")]
+    NoSuchPlugin { name: String },
+    #[error("{0}")]
+    Kms(#[from] kube::kms::Error),
     #[error("{0}")]
     K3s(#[from] k3s::Error),
     #[error("{0}")]
@@ -123,17 +125,20 @@ impl Error {
             Self::NotForCluster { .. } => "cluster-cannot-read",
             Self::NamedAsArchive { .. } => "output-name",
             Self::WouldBePlaintext { .. } => "would-be-plaintext",
-            Self::KmsWriter { .. } => "kms",
+            Self::Kms(error) if error.is_unreachable() => "kms-unreachable",
             Self::K3s(source) => source.kind(),
             Self::Random(_)
             | Self::Threads(_)
             | Self::Unexpected(_)
+            | Self::Kms(kube::kms::Error { problem: kube::kms::Problem::Threads(_), .. })
             | Self::Rotation(RotationError::Random(_)) => "unexpected",
+            Self::Kms(_) => "kms",
             Self::Rotation(_) => "rotation",
             Self::NoConfig
             | Self::ConfigBesideRecord
             | Self::NothingToWrite { .. }
             | Self::NoSnapshot { .. }
+            | Self::NoSuchPlugin { .. }
             | Self::NoWriteConfig { .. }
             | Self::NoSuchCommand { .. } => "usage",
             Self::AuditRecord { .. } => "audit-record",
@@ -159,7 +164,7 @@ impl Error {
             Self::Unreadable { values, .. }
                 if values.iter().all(|value| value.provider.starts_with("kms-")) =>
             {
-                "what a KMS plugin sealed cannot be opened offline: have kube-apiserver rewrite it under another provider and take another snapshot, or carry it over unchanged with --keep-unreadable"
+                "give the configuration that names their plugin as --decryption-config, with the plugin running and its key at hand (docs/kms.md); or carry them over unchanged with --keep-unreadable"
             }
             Self::Unreadable { .. } => {
                 "give the configuration with their keys as --decryption-config (K3s, RKE2: also the server/cred/encryption-config.json of each server); or, where old revisions alone do not open, drop those with --compact; or carry them over unchanged with --keep-unreadable"
@@ -171,9 +176,8 @@ impl Error {
             Self::WouldBePlaintext { .. } => {
                 "name the resource in the new configuration with a key first (K3s, RKE2: run `enable`, or `disable`, which makes plaintext of everything); or, if plaintext is wanted, give --allow-plaintext"
             }
-            Self::KmsWriter { .. } => {
-                "give a configuration whose first provider is aescbc, aesgcm or secretbox"
-            }
+            Self::Kms(error) => error.remedy(),
+            Self::NoSuchPlugin { .. } => "give the name that the configuration has for it",
             Self::K3s(source) => source.remedy(),
             Self::Rotation(source) => source.remedy(),
             Self::NoConfig => "give kube-apiserver's --encryption-provider-config as --encryption-config",

@@ -52,7 +52,7 @@ where
     let judged = rules.judge(&record, opened);
     let (seal, plain) = match (judged.verdict, judged.resource.is_some()) {
         (Verdict::Foreign { looks_sealed }, _) => return Seen::Foreign { record, looks_sealed },
-        (Verdict::Empty | Verdict::Kms(_), _) | (_, false) => return Seen::Nothing,
+        (Verdict::Empty, _) | (_, false) => return Seen::Nothing,
         (Verdict::Unreadable(why), _) => (Seal::read(record.kv.value), Err(why.to_string())),
         (Verdict::Stays(state) | Verdict::Reseal { from: state, .. }, _) => {
             let plain = if state == super::rules::State::Plain { record.kv.value } else { &opened[..] };

@@ -4,6 +4,7 @@
 //! * [`rules`]: what must happen to one value.
 //! * [`source`]: a snapshot opened, surveyed and read through.
 //! * [`task`]: what a run is told, and what that means for one snapshot.
+//! * [`data_keys`]: what KMS plugins are asked, before values are opened.
 //! * [`readable`]: whether a restored cluster can read what stays as it is.
 //! * [`compaction`]: superseded revisions left out.
 //! * [`plan`]: what becomes of every value, and every size.
@@ -24,6 +25,7 @@
 pub mod account;
 pub mod audit;
 pub mod compaction;
+pub mod data_keys;
 pub mod error;
 pub mod frontier;
 pub mod inventory;

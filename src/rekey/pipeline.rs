@@ -15,8 +15,7 @@ use crate::bolt::layout::Node;
 use crate::bolt::{Bucket, writer};
 use crate::etcd::KeyValue;
 use crate::etcd::history::History;
-use crate::kube::SealingKey;
-use crate::kube::sealed::open_with;
+use crate::kube::Sealer;
 use crate::output::Output;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -288,9 +287,9 @@ impl<'a> Job<'_, '_, 'a> {
             State::Key(key) => {
                 let rules = self.pipeline.rules;
                 let key = rules.keyring().keys().get(usize::from(key)).ok_or_else(changed)?;
-                let payload = kv.value.strip_prefix(key.prefix()).ok_or_else(changed)?;
+                let payload = key.payload(kv.value).ok_or_else(changed)?;
                 let path = rules.path(kv.key).ok_or_else(changed)?;
-                open_with(key, payload, kv.key, &path, &mut self.plain).map_err(|_| changed())?;
+                key.open_object(payload, kv.key, &path, &mut self.plain).map_err(|_| changed())?;
                 &self.plain
             }
         };
@@ -303,7 +302,7 @@ impl<'a> Job<'_, '_, 'a> {
                 let keys = self.pipeline.rules.keyring().keys();
                 let key = keys.get(usize::from(to)).ok_or_else(changed)?;
                 kv.put_before(out, key.sealed_len(plain.len()));
-                let nonce = self.nonces.take(key.provider().nonce_len())?;
+                let nonce = self.nonces.take(key.nonce_len())?;
                 let start = key.place(out, nonce, plain).ok_or_else(changed)?;
                 self.placed.push((to, start..out.len(), kv.key));
             }
@@ -313,7 +312,7 @@ impl<'a> Job<'_, '_, 'a> {
         Ok(())
     }
 
-    fn key(&self, number: u16) -> Option<std::sync::Arc<SealingKey>> {
+    fn key(&self, number: u16) -> Option<Sealer> {
         self.pipeline.rules.keyring().keys().get(usize::from(number)).cloned()
     }
 

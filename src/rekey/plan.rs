@@ -165,8 +165,6 @@ pub struct Plan {
     pub to_plaintext: Option<(u64, String, String)>,
     /// Values of 1.5 MiB less a margin or more, which etcd would not take again.
     pub oversize: u64,
-    /// The first resource a KMS plugin would have to seal, and its name.
-    kms: Option<(String, String)>,
     /// Entries left out.
     pub dropped: u64,
     /// Values under the prefix of Kubernetes' keys.
@@ -186,7 +184,7 @@ impl Plan {
     /// Judges every record of the `key` bucket, many at a time.
     ///
     /// # Errors
-    /// [`Error::Snapshot`], [`Error::KmsWriter`], [`Error::Interrupted`].
+    /// [`Error::Snapshot`], [`Error::Interrupted`].
     pub fn make(
         file: &SnapshotFile,
         source: &Source<'_>,
@@ -223,10 +221,7 @@ impl Plan {
             plan.merge(part?);
         }
         plan.changes = changes;
-        match plan.kms.take() {
-            Some((resource, name)) => Err(Error::KmsWriter { resource, name }),
-            None => Ok(plan),
-        }
+        Ok(plan)
     }
 
     fn of_leaves(
@@ -313,10 +308,6 @@ impl Plan {
                 });
                 (Change::None, length)
             }
-            Verdict::Kms(name) => {
-                self.kms.get_or_insert_with(|| (resource.to_string(), escape(name.as_bytes())));
-                (Change::None, length)
-            }
             Verdict::Foreign { looks_sealed } => {
                 self.foreign_sealed += u64::from(looks_sealed);
                 if looks_sealed {
@@ -339,7 +330,6 @@ impl Plan {
             (mine, theirs) => mine.or(theirs),
         };
         self.oversize += other.oversize;
-        self.kms = self.kms.take().or(other.kms);
         self.dropped += other.dropped;
         self.kubernetes += other.kubernetes;
         self.first_foreign = self.first_foreign.take().or(other.first_foreign);

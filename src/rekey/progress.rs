@@ -5,6 +5,8 @@
 pub enum Phase {
     /// Walking the pages.
     Checking,
+    /// Asking KMS plugins for data keys.
+    Asking,
     /// Opening every value once; sizes.
     Planning,
     /// Writing the output.
@@ -31,6 +33,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Checking => "checking",
+            Self::Asking => "asking KMS plugins",
             Self::Planning => "planning",
             Self::Reencrypting => "reencrypting",
             Self::Syncing => "making durable",

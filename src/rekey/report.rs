@@ -2,7 +2,7 @@
 
 use super::error::UnreadableValue;
 use super::residue::Residue;
-use crate::kube::{EncryptionConfiguration, Keyring};
+use crate::kube::{EncryptionConfiguration, Keyring, Sealer};
 use serde::Serialize;
 
 /// A snapshot file, as etcd's own tools would print it.
@@ -67,7 +67,7 @@ impl KeysReport {
         before.iter().flat_map(EncryptionConfiguration::keys).for_each(|key| old.add(key));
         now.keys().for_each(|key| new.add(key));
         let missing = |of: &Keyring, from: &Keyring| {
-            let keys = of.keys().iter().filter(|key| from.number_of(key).is_none());
+            let keys = of.keys().iter().filter_map(Sealer::key).filter(|key| from.number_of(key).is_none());
             let told = keys.map(|key| SealReport {
                 provider: key.provider().to_string(),
                 key: crate::etcd::escape(key.name().as_bytes()),
@@ -110,6 +110,22 @@ pub struct RoomReport {
     pub needed: u64,
     /// Bytes free there.
     pub free: u64,
+}
+
+/// A KMS plugin's part in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginReport {
+    /// Its name, escaped.
+    pub name: String,
+    /// `v1` or `v2`.
+    pub version: &'static str,
+    /// The endpoint it was reached at, escaped.
+    pub endpoint: String,
+    /// Data keys it was asked to open.
+    pub data_keys: u64,
+    /// Calls made to it; of a dry run, those the run would make.
+    pub calls: u64,
 }
 
 /// A finished run.
@@ -173,6 +189,9 @@ pub struct Report {
     /// More of a K3s or RKE2 cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub k3s: Option<RecordReport>,
+    /// KMS plugins that were asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kms: Vec<PluginReport>,
     /// Things to know.
     pub warnings: Vec<String>,
 }

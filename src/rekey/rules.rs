@@ -2,6 +2,7 @@
 
 use crate::etcd::history::Record;
 use crate::k3s::RECORD;
+use crate::kube::config::Element;
 use crate::kube::object::{self, Object};
 use crate::kube::resource::key_prefix;
 use crate::kube::sealed::{Seal, Unreadable, is_sealed};
@@ -50,8 +51,6 @@ pub enum Verdict {
     },
     /// Sealed, and no key opens it.
     Unreadable(Unreadable),
-    /// The writer is a KMS plugin, of this name.
-    Kms(String),
 }
 
 /// A value judged.
@@ -69,7 +68,7 @@ impl Rules {
     /// # Errors
     /// When there are more keys than can be numbered.
     pub fn reading(read: &[EncryptionConfiguration], etcd_prefix: &str) -> Result<Self, ConfigError> {
-        Ok(Self { write: None, keyring: keyring(read)?, prefix: key_prefix(etcd_prefix) })
+        Ok(Self { write: None, keyring: keyring(read, None)?, prefix: key_prefix(etcd_prefix) })
     }
 
     /// Rules for a rewrite: `write` says how values are to be sealed; its
@@ -82,8 +81,9 @@ impl Rules {
         read: &[EncryptionConfiguration],
         etcd_prefix: &str,
     ) -> Result<Self, ConfigError> {
-        let keyring = keyring(std::iter::once(write).chain(read))?;
-        Ok(Self { write: Some(Precedence::of(write)?), keyring, prefix: key_prefix(etcd_prefix) })
+        let precedence = Precedence::of(write)?;
+        let keyring = keyring(std::iter::once(write).chain(read), Some(&precedence))?;
+        Ok(Self { write: Some(precedence), keyring, prefix: key_prefix(etcd_prefix) })
     }
 
     /// Every key known.
@@ -118,7 +118,7 @@ impl Rules {
         let path = self.path(kv.key).filter(|path| path.group_known)?;
         let (number, payload) = self.keyring.foresee(kv.value)?;
         let state = State::Key(u16::try_from(number).ok()?);
-        let to = self.target(write, &path.resource).ok().filter(|to| *to != state)?;
+        let to = Some(self.target(write, &path.resource)).filter(|to| *to != state)?;
         let key = self.keyring.keys().get(number)?;
         let length = match to {
             State::Plain => key.opened_len(payload)?,
@@ -164,9 +164,8 @@ impl Rules {
         let stays = path.never_sealed && !sealed;
         let verdict = match &self.write {
             Some(write) if !stays => match self.target(write, &resource) {
-                Ok(to) if to == state => Verdict::Stays(state),
-                Ok(to) => Verdict::Reseal { from: state, to },
-                Err(name) => Verdict::Kms(name),
+                to if to == state => Verdict::Stays(state),
+                to => Verdict::Reseal { from: state, to },
             },
             _ => Verdict::Stays(state),
         };
@@ -175,15 +174,13 @@ impl Rules {
         Judged { resource: Some(resource), verdict }
     }
 
-    fn target(&self, write: &Precedence, resource: &GroupResource) -> Result<State, String> {
-        match write.writer(resource) {
-            Writer::Identity => Ok(State::Plain),
-            Writer::Key(key) => {
-                let number = self.keyring.number_of(&key).and_then(|n| u16::try_from(n).ok());
-                Ok(number.map_or(State::Plain, State::Key))
-            }
-            Writer::Kms(plugin) => Err(plugin.name),
-        }
+    fn target(&self, write: &Precedence, resource: &GroupResource) -> State {
+        let number = match write.writer(resource) {
+            Writer::Identity => None,
+            Writer::Key(key) => self.keyring.number_of(&key),
+            Writer::Kms(plugin) => self.keyring.number_of_writer(&plugin),
+        };
+        number.and_then(|n| u16::try_from(n).ok()).map_or(State::Plain, State::Key)
     }
 
     /// How long a value of `plain` bytes is in a state.
@@ -205,7 +202,7 @@ impl Rules {
             State::Plain => Seal { provider: "identity".to_owned(), name: String::new() },
             State::Key(number) => match self.keyring.keys().get(usize::from(number)) {
                 Some(key) => Seal {
-                    provider: key.provider().to_string(),
+                    provider: key.provider().to_owned(),
                     name: crate::etcd::escape(key.name().as_bytes()),
                 },
                 None => Seal { provider: "unknown".to_owned(), name: String::new() },
@@ -214,10 +211,20 @@ impl Rules {
     }
 }
 
-/// The keys of all configurations, those of the first one first.
-fn keyring<'c>(configs: impl IntoIterator<Item = &'c EncryptionConfiguration>) -> Result<Keyring, ConfigError> {
+/// The keys and plugins of all configurations, those of the first one first.
+fn keyring<'c>(
+    configs: impl IntoIterator<Item = &'c EncryptionConfiguration>,
+    write: Option<&Precedence>,
+) -> Result<Keyring, ConfigError> {
     let mut ring = Keyring::default();
-    configs.into_iter().flat_map(EncryptionConfiguration::keys).for_each(|key| ring.add(key));
+    let writes = |plugin| write.is_some_and(|write| write.writing_plugins().any(|writing| writing == plugin));
+    for element in configs.into_iter().flat_map(EncryptionConfiguration::elements) {
+        match element {
+            Element::Keys(keys) => keys.iter().for_each(|key| ring.add(key)),
+            Element::Kms(plugin) => ring.add_plugin(plugin, writes(plugin)),
+            Element::Identity => {}
+        }
+    }
     if ring.keys().len() > usize::from(MOST_KEYS) {
         return Err(ConfigError::Invalid(vec!["more than 65532 keys were given".to_owned()]));
     }

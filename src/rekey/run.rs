@@ -1,6 +1,5 @@
 //! A run, from the snapshot to its proven successor.
 
-use super::account;
 use super::audit::{self, AuditedFile};
 use super::compaction::Compaction;
 use super::error::Error;
@@ -15,7 +14,9 @@ use super::source::{SnapshotFile, Source};
 use super::task::{Prepared, Task};
 use super::trailers::{self, Sum};
 use super::verify::{Allowed, Verified, compare};
+use super::{account, data_keys};
 use crate::etcd::snapshot::{TRAILER, hex};
+use crate::kube::kms::sealer::Purpose;
 use crate::output::{Disk, Output};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -146,18 +147,36 @@ impl<'r> Run<'r> {
             self.progress.phase(Phase::Planning, 0);
             let (keep, compact) = (self.options.keep_unreadable, self.options.compact);
             let prepared = self.task.prepare(self.file, &source, keep, compact)?;
+            self.ask_plugins(&source, &prepared)?;
             Ok::<_, Error>((source, prepared))
         })??;
         // Who asks for a list of all that does not open gets it.
         let ask = self.options.dry_run || self.options.keep_unreadable;
         let look = if ask { Look::Inside } else { Look::Outside };
-        match self.planned(&source, &prepared, look) {
+        let done = match self.planned(&source, &prepared, look) {
             Err(Error::InputChanged { .. } | Error::Unreadable { .. }) if look == Look::Outside => {
+                data_keys::reached(&prepared.rules)?;
                 self.progress.phase(Phase::Planning, 0);
                 self.planned(&source, &prepared, Look::Inside)
             }
             done => done,
+        };
+        if !matches!(done, Err(Error::Interrupted)) {
+            data_keys::reached(&prepared.rules)?;
         }
+        done
+    }
+
+    /// Asks KMS plugins for what is needed of them.
+    fn ask_plugins(&self, source: &Source<'_>, prepared: &Prepared) -> Result<(), Error> {
+        let rules = &prepared.rules;
+        if rules.keyring().plugins().next().is_none() {
+            return Ok(());
+        }
+        self.progress.phase(Phase::Asking, 0);
+        let (_, keys) = source.keys().map_err(|e| self.file.error(e))?;
+        data_keys::prepare(rules, Purpose::Seal(keys.entries))?;
+        data_keys::fetch(self.file, source, rules, self.options.compact, &|| self.progress.stop())
     }
 
     /// Plans, and does what was planned.
@@ -187,6 +206,7 @@ impl<'r> Run<'r> {
             report.dry_run = true;
             report.disk = Some(self.targets.room(need)?);
             report.estimated_seconds = Some(account::estimated_seconds(self.began.elapsed(), need));
+            report.kms = account::plugins(rules, true);
             return Ok((Outputs::default(), report));
         }
         // What stands in the way of the record is told before the work.
@@ -209,6 +229,8 @@ impl<'r> Run<'r> {
         if let Some(found) = found {
             account::proven(&mut report, &found)?;
         }
+        data_keys::confirm(rules)?;
+        report.kms = account::plugins(rules, false);
         Ok((Outputs { config, snapshot: Some(output), ..Outputs::default() }, report))
     }
 
@@ -313,7 +335,7 @@ impl<'r> Run<'r> {
         if same_place(path, &self.options.output) {
             return Err(crate::output::Error::SameFile { path: path.clone() }.into());
         }
-        let bytes = prepared.config.as_ref().map_err(|why| Error::Rotation(why.clone()))?;
+        let bytes = &prepared.config;
         if self.options.dry_run {
             return self.targets.look(path, u64::try_from(bytes.len()).unwrap_or(0)).map(|_| None);
         }

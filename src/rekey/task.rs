@@ -12,7 +12,7 @@ use crate::k3s::change::Request;
 use crate::k3s::cluster::Gathering;
 use crate::k3s::proof::Proof;
 use crate::k3s::{self, Cluster, Token, Verb};
-use crate::kube::rotation::{NewKeys, RotationError};
+use crate::kube::rotation::NewKeys;
 use crate::kube::{EncryptionConfiguration, Provider};
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -45,8 +45,8 @@ pub struct Prepared {
     pub proof: Option<Proof>,
     /// What becomes of the keys.
     pub keys: KeysReport,
-    /// The configuration the output needs, as text, or why there is none.
-    pub config: Result<Zeroizing<Vec<u8>>, RotationError>,
+    /// The configuration the output needs, as text.
+    pub config: Zeroizing<Vec<u8>>,
     /// The cluster's part in the report.
     pub record: Option<RecordReport>,
     /// Old revisions of records that do not open, and which are kept.
@@ -113,8 +113,7 @@ impl Task {
         compact: bool,
         (file, source): (&SnapshotFile, &Source<'_>),
     ) -> Result<(), Error> {
-        let config = prepared.config.as_ref().map_err(|why| Error::Rotation(why.clone()))?;
-        let config = std::str::from_utf8(config).unwrap_or_default();
+        let config = std::str::from_utf8(&prepared.config).unwrap_or_default();
         let config = EncryptionConfiguration::parse(config).map_err(k3s::Error::Config)?;
         let readers = Readers::of(config, (!compact).then(|| cluster.configs()), &self.etcd_prefix)?;
         let values = readers.cannot_open(file, source, &prepared.rules)?;
@@ -180,7 +179,7 @@ impl Task {
             besides: Besides { values, compact },
             proof: Some(proof),
             keys,
-            config: Ok(change.bytes),
+            config: change.bytes,
             record: Some(record),
             unopened: if compact { Vec::new() } else { cluster.unread() },
             warnings,
@@ -207,7 +206,7 @@ impl Task {
             besides: Besides { values: Vec::new(), compact },
             proof: None,
             keys: KeysReport::of(&read, &changed),
-            config: config.writable().map(|()| Zeroizing::new(changed.to_yaml().as_bytes().to_vec())),
+            config: Zeroizing::new(changed.to_yaml().as_bytes().to_vec()),
             record: None,
             unopened: Vec::new(),
             warnings: Vec::new(),

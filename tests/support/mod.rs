@@ -8,6 +8,7 @@ pub mod clusters;
 pub mod fixtures;
 pub mod judge;
 pub mod opener;
+pub mod plugin;
 pub mod program;
 pub mod task;
 

@@ -82,11 +82,28 @@ pub struct Keys {
     /// K3S_TOKEN, RKE2_TOKEN_FILE and RKE2_TOKEN are looked at.
     #[arg(long, value_name = "FILE", help_heading = KEYS)]
     pub token_file: Vec<PathBuf>,
+    /// A KMS plugin's socket here; repeatable
+    ///
+    /// NAME=unix:///PATH: where the KMS plugin of that name in a configuration is reached from here, if not at
+    /// its endpoint. May be given several times.
+    #[arg(long, value_name = "NAME=SOCKET", value_parser = kms_endpoint, help_heading = KEYS)]
+    pub kms_endpoint: Vec<(String, String)>,
     /// As kube-apiserver's
     ///
     /// The prefix of Kubernetes' keys. Keys of other tenants are left alone.
     #[arg(long, value_name = "PREFIX", default_value = "/registry", help_heading = KEYS, hide_short_help = true)]
     pub etcd_prefix: String,
+}
+
+/// A plugin's name and its socket. A name may hold an equals sign.
+fn kms_endpoint(text: &str) -> Result<(String, String), String> {
+    let parts = text.rfind("=unix:").map(|at| (&text[..at], &text[at + 1..]));
+    match parts {
+        Some((name, endpoint)) if !name.is_empty() && crate::kube::kms::plugin::socket(endpoint).is_some() => {
+            Ok((name.to_owned(), endpoint.to_owned()))
+        }
+        _ => Err("the name of a plugin, an equals sign and unix:///PATH".to_owned()),
+    }
 }
 
 /// How a long run behaves.

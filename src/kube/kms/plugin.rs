@@ -1,21 +1,119 @@
-//! The KMS plugins a configuration names, validated as upstream does. Asking
-//! one is not implemented.
+//! The KMS plugins a configuration names, validated as upstream does.
+//!
+//! Source: kubernetes `pkg/apis/apiserver/validation/validation_encryption.go`,
+//! `pkg/apis/apiserver/v1/defaults.go`; `k8s.io/kms/pkg/util`.
 
-use super::error::quoted;
-use super::schema;
+use super::super::error::quoted;
+use super::super::schema;
 use std::collections::HashSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call may take where the configuration does not say.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Which interface a plugin has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// `v1beta1.KeyManagementService`.
+    V1,
+    /// `v2.KeyManagementService`.
+    V2,
+}
+
+impl Version {
+    /// Its name in configurations and in the prefix of values.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+}
 
 /// A KMS plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
-    /// `v1` or `v2`.
-    pub api_version: String,
-    /// Its name.
+    /// Its interface.
+    pub version: Version,
+    /// Its name; of v1 it may hold colons.
     pub name: String,
+    /// Its endpoint, as the configuration has it.
+    pub endpoint: String,
+    /// Where it is reached from here, if not there.
+    pub elsewhere: Option<String>,
+    /// How long a call may take, retries included.
+    pub timeout: Duration,
+    /// The timeout as the configuration has it.
+    pub(in crate::kube) timeout_text: Option<String>,
+    /// The size of kube-apiserver's cache.
+    pub(in crate::kube) cache_size: Option<i32>,
+}
+
+impl Plugin {
+    /// A plugin with what configurations need not say left out.
+    #[must_use]
+    pub fn new(version: Version, name: &str, endpoint: &str) -> Self {
+        Self {
+            version,
+            name: name.to_owned(),
+            endpoint: endpoint.to_owned(),
+            elsewhere: None,
+            timeout: TIMEOUT,
+            timeout_text: None,
+            cache_size: None,
+        }
+    }
+
+    /// The endpoint it is reached at from here.
+    #[must_use]
+    pub fn reached_at(&self) -> &str {
+        self.elsewhere.as_deref().unwrap_or(&self.endpoint)
+    }
+}
+
+/// The socket behind an endpoint, in the form the system takes: an abstract
+/// one (`unix:///@name`) begins with a zero byte. `None` where it is no
+/// endpoint of a unix socket.
+#[must_use]
+pub fn socket(endpoint: &str) -> Option<PathBuf> {
+    let (scheme, rest) = endpoint.split_once(':')?;
+    if !scheme.eq_ignore_ascii_case("unix") || !parses_as_url(endpoint) {
+        return None;
+    }
+    let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
+    let path = match rest.strip_prefix("//") {
+        Some(behind) => &behind[behind.find('/')?..],
+        None => rest,
+    };
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path.as_bytes();
+    while let [first, behind @ ..] = left {
+        left = behind;
+        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        match (first, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                bytes.push(hex(*high)? << 4 | hex(*low)?);
+                left = behind;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    if bytes.first() != Some(&b'/') || bytes.contains(&0) {
+        return None;
+    }
+    if bytes.starts_with(b"/@") {
+        bytes.drain(..1);
+        bytes[0] = 0;
+    }
+    Some(PathBuf::from(OsString::from_vec(bytes)))
 }
 
 /// Validates a plugin; `names` are those met so far.
-pub(super) fn plugin(
+pub(in crate::kube) fn plugin(
     at: &str,
     kms: &schema::Kms,
     names: &mut HashSet<String>,
@@ -39,7 +137,8 @@ pub(super) fn plugin(
             &format!("Invalid value: duplicate KMS provider name {}, names must be unique", quoted(&name)),
         );
     }
-    if kms.timeout.as_deref().is_some_and(|text| !positive_duration(text)) {
+    let timeout = kms.timeout.as_deref().map_or(Some(TIMEOUT), duration);
+    if timeout.is_none() {
         note("timeout", "Invalid value: timeout should be a positive value");
     }
     let endpoint = kms.endpoint.as_deref().unwrap_or_default();
@@ -47,7 +146,7 @@ pub(super) fn plugin(
         note("endpoint", "Invalid value: endpoint is a mandatory field for a kms");
     } else if !parses_as_url(endpoint) {
         note("endpoint", "Invalid value: invalid endpoint for kms provider, error: it is no URL");
-    } else if !endpoint.starts_with("unix:") {
+    } else if !endpoint.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("unix")) {
         let scheme = endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
         let scheme = quoted(scheme);
         note(
@@ -69,7 +168,13 @@ pub(super) fn plugin(
         );
         note("apiVersion", &problem);
     }
-    (broken.len() == before).then_some(Plugin { api_version, name })
+    let version = if v2 { Version::V2 } else { Version::V1 };
+    (broken.len() == before).then(|| Plugin {
+        timeout: timeout.unwrap_or(TIMEOUT),
+        timeout_text: kms.timeout.clone(),
+        cache_size: kms.cachesize.map(|size| size.0),
+        ..Plugin::new(version, &name, endpoint)
+    })
 }
 
 /// What Go's URL parser refuses: control characters, and a percent sign
@@ -82,27 +187,30 @@ fn parses_as_url(text: &str) -> bool {
             .all(|i| bytes.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
 }
 
-/// Whether a text is a duration as Go parses it (`3s`, `1m30s`, `250ms`) and
-/// above zero.
-fn positive_duration(text: &str) -> bool {
+/// A duration above zero as Go parses it (`3s`, `1m30s`, `250ms`).
+fn duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("\u{3bc}s", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
     let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut above_zero = false;
-    if rest.is_empty() {
-        return false;
-    }
+    let mut seconds = 0.0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let Ok(amount) = rest[..digits].parse::<f64>() else { return false };
+        let amount: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let unit = ["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"]
-            .iter()
-            .filter(|unit| rest.starts_with(**unit))
-            .max_by_key(|unit| unit.len());
-        let Some(unit) = unit else { return false };
+        let fitting = UNITS.iter().filter(|(unit, _)| rest.starts_with(unit));
+        let (unit, worth) = fitting.max_by_key(|(unit, _)| unit.len())?;
         rest = &rest[unit.len()..];
-        above_zero |= amount > 0.0;
+        seconds += amount * worth;
     }
-    above_zero
+    (seconds > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -111,11 +219,29 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        for good in ["3s", "1m30s", "250ms", "0.5h", "1h0m0s"] {
-            assert!(positive_duration(good), "{good}");
+        for (good, millis) in
+            [("3s", 3000), ("1m30s", 90_000), ("250ms", 250), ("0.5h", 1_800_000), ("1h0m0s", 3_600_000)]
+        {
+            assert_eq!(duration(good), Some(Duration::from_millis(millis)), "{good}");
         }
         for bad in ["", "0s", "-3s", "3", "s", "3x", "1.2.3s"] {
-            assert!(!positive_duration(bad), "{bad}");
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sockets_are_those_upstream_dials() {
+        for (endpoint, path) in [
+            ("unix:///run/kms.sock", Some("/run/kms.sock")),
+            ("unix:/run/kms.sock", Some("/run/kms.sock")),
+            ("UNIX://host/run/k%6ds.sock?x#y", Some("/run/kms.sock")),
+            ("unix:///@lab", Some("\0lab")),
+            ("unix:kms.sock", None),
+            ("unix://", None),
+            ("unix:///a%00b", None),
+            ("tcp:///run/kms.sock", None),
+        ] {
+            assert_eq!(socket(endpoint), path.map(PathBuf::from), "{endpoint}");
         }
     }
 }

@@ -372,13 +372,13 @@ fn resources_out_of_a_snapshot_never_reach_the_terminal_raw() {
     let all = bench.file("all.yaml", support::config(&[&["*.*"]], "aescbc", "new", 9));
     let own = bench.file("old.yaml", support::config(&[&["secrets"]], "aescbc", "old", 1));
     let mut printed = Vec::new();
-    for args in [&["list", text(&input)][..], &["status", text(&input)]] {
+    for args in [&["list", text(&input)][..], &["status", text(&input), "-v"]] {
         printed.push(run(args).expect(0).out);
     }
     printed.push(bench.reencrypt(&input, &all, Some(&own), &[]).out);
     for text in printed {
         assert!(!text.contains(['\u{1b}', '\r', '\u{7}']), "{text:?}");
-        assert!(text.contains("EVIL"));
+        assert!(text.contains("EVIL"), "{text}");
     }
 }
 

@@ -206,5 +206,19 @@ fn every_shell_gets_completions_of_every_command() {
         assert!(script.contains("etcd-prefix"), "{shell}");
     }
     let bench = Bench::new();
-    shell(&bench, "etcd-rekey completions bash > c && bash -n c");
+    // As bash asks: the words so far, the one to be completed, the one before.
+    let asks = "#!/bin/bash
+set -e
+. ./c
+try() {
+    COMP_WORDS=(etcd-rekey $1 $2); COMP_CWORD=2; COMPREPLY=()
+    $(complete -p etcd-rekey | sed 's/.*-F \\([^ ]*\\).*/\\1/') etcd-rekey $2 $1
+    [[ \" ${COMPREPLY[*]} \" == *\" $3 \"* ]] || { echo $1 $2: ${COMPREPLY[*]} >&2; exit 1; }
+}
+try status --to --token-file
+try rotate-keys --enc --encryption-config
+try check --s --skip-hash-check
+";
+    bench.file("asks", asks);
+    shell(&bench, "etcd-rekey completions bash > c && bash -n c && bash asks");
 }

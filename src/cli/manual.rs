@@ -10,6 +10,11 @@ use std::path::Path;
 pub fn completions(args: &Completions) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "etcd-rekey", &mut text);
+    if args.shell == clap_complete::Shell::Bash {
+        // clap_complete spells a name with a hyphen in one way where it asks
+        // for the flags of a command, and in another where it lists them.
+        text = String::from_utf8_lossy(&text).replace("etcd__subcmd__rekey", "etcd__rekey").into_bytes();
+    }
     write_out::bytes(&text)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::proxy::{Proxy, Ways};
 use crate::server::Server;
-use crate::support::program::{Bench, command, run, text};
+use crate::support::program::{Bench, heeding, run, text};
 use crate::{RELEASES, Release, restored, save_from, snapshot};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering;
@@ -102,7 +102,7 @@ fn a_signal_ends_it_and_leaves_nothing() {
         let proxy = Proxy::before(server.port(), Ways { hold_after: 200_000.into(), ..Ways::default() });
         let out = bench.path("out.db");
         let mut child =
-            command(&["snapshot", "save", text(&out), "--endpoints", &proxy.endpoint()]).spawn().unwrap();
+            heeding(&["snapshot", "save", text(&out), "--endpoints", &proxy.endpoint()]).spawn().unwrap();
         while !proxy.ways.held.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -69,6 +69,14 @@ pub fn command(args: &[&str]) -> Command {
     command
 }
 
+/// A command that heeds signals, also where what started the tests has them
+/// ignored, as shells do in the background.
+pub fn heeding(args: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_etcd-rekey")]).args(args);
+    command
+}
+
 pub fn run(args: &[&str]) -> Ran {
     Ran::from(command(args).output().unwrap())
 }

@@ -9,7 +9,7 @@
 //! * [`data_key`]: what a data key opens and seals.
 //! * [`data_keys`]: those that are known, up to a bound.
 //! * [`service`]: what is asked of a plugin.
-//! * [`messages`], [`client`]: how, over its socket.
+//! * [`client`]: how, over its socket, in the messages of `messages.rs`.
 //! * [`remote`]: a plugin, its data keys, and what went wrong with it.
 //! * [`sealer`]: what seals and opens values by its data keys.
 //! * [`error`]: what can be wrong with a plugin.

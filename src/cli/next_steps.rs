@@ -115,6 +115,10 @@ impl Run<'_> {
         let mut out = self.copies();
         let config = self.configuration(record);
         let output = self.output;
+        // A server without an agent has no Node, so that one Node is no proof of one server.
+        let alone = record.servers.len() == 1;
+        let others =
+            if alone { "only where there are other servers, of which the snapshot shows none: " } else { "" };
         let _ = write!(
             out,
             "\nNext; from the snapshot on, no secrets-encrypt command on the old cluster:\n  \
@@ -124,7 +128,7 @@ impl Run<'_> {
              and wait for \"membership has been reset\"\n  \
              3. start {program} there; see that it is ready, that secrets can be read, and that `{program} secrets-encrypt status` says\n     \
              stage {} (until the others are back it may say that a hash does not match: expected)\n  \
-             4. on every other server, one at a time: save what is in {data}/db/snapshots, then remove {data}/db,\n     \
+             4. {others}on every other server, one at a time: save what is in {data}/db/snapshots, then remove {data}/db,\n     \
              {data}/cred/encryption-config.json and {data}/cred/encryption-state.json, start {program}, wait until it is ready.\n     \
              A server started with its old database can take the restored one down: stop it, and do this step\n  \
              5. delete the Node of a server that is gone (kubectl delete node NAME): then all hashes match\n",

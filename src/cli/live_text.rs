@@ -174,7 +174,9 @@ fn hash_of_all(found: &Compared) -> bool {
 }
 
 fn values(found: &Compared) -> Vec<Row> {
-    let Some(values) = &found.values else { return Vec::new() };
+    let Some(values) = &found.values else {
+        return vec![note("values opened", "none: neither a configuration nor a token was given".to_owned())];
+    };
     let mut rows: Vec<Row> = values
         .seals
         .iter()

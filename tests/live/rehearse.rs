@@ -108,6 +108,13 @@ fn what_a_snapshot_holds_besides_is_no_obstacle() {
 }
 
 #[test]
+fn without_keys_it_is_said_that_no_value_was_opened() {
+    let bench = Bench::new();
+    let told = rehearse(&bench, &snapshot(), &bin(Release::V36), &[]).expect(0).out;
+    assert!(told.contains("values opened") && told.contains("neither a configuration nor a token"), "{told}");
+}
+
+#[test]
 fn the_values_of_a_k3s_cluster_are_opened_by_its_token() {
     let bench = Bench::new();
     let cluster = Cluster::of("k3s-reencrypt_finished");

@@ -12,8 +12,6 @@
 //! Where there are no such instructions (or on other processors), nobody gets
 //! one, and the `sha2`, `aes` and `salsa20` crates do the work.
 
-#![cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
-
 #[cfg(target_arch = "x86_64")]
 mod aes;
 #[cfg(target_arch = "x86_64")]
@@ -56,6 +54,7 @@ impl Sha {
     }
 
     /// Adds blocks to two sums in step: as many of each as the shorter has.
+    #[allow(unsafe_code, reason = "the features that the function names were found")]
     pub fn compress_two(
         self,
         a: &mut [u32; 8],
@@ -90,6 +89,7 @@ impl Avx2 {
     /// Mixes the key stream of Salsa20 into whole groups of blocks. `state`
     /// is the sixteen words of its specification; the counter in it is moved
     /// on.
+    #[allow(unsafe_code, reason = "the features that the function names were found")]
     pub fn salsa20(self, state: &mut [u32; 16], text: &mut [[u8; SALSA_BLOCK * SALSA_BLOCKS]]) {
         // SAFETY: an `Avx2` exists only where `detect` found the feature that
         // the function names.
@@ -112,6 +112,7 @@ impl Vaes {
     /// The schedule of a key of 16, 24 or 32 bytes; `None` for others, and on
     /// processors without VAES.
     #[must_use]
+    #[allow(unsafe_code, reason = "the features that the function names were found")]
     pub fn new(key: &[u8]) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         if matches!(key.len(), 16 | 24 | 32)
@@ -131,6 +132,7 @@ impl Vaes {
 
     /// Decrypts the whole blocks of `sealed`, chained (CBC), into `plain`: as
     /// many as fit both.
+    #[allow(unsafe_code, reason = "the features that the function names were found")]
     pub fn decrypt_chained(&self, iv: &[u8; BLOCK], sealed: &[[u8; BLOCK]], plain: &mut [[u8; BLOCK]]) {
         // SAFETY: a `Vaes` exists only where `new` found the features that
         // the function names.
@@ -142,6 +144,7 @@ impl Vaes {
 
     /// Encrypts rows in place, each lane chained on its own (CBC): `chain`
     /// holds the last ciphertext of every lane, before and after.
+    #[allow(unsafe_code, reason = "the features that the function names were found")]
     pub fn encrypt_rows(&self, chain: &mut Row, rows: &mut [Row]) {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]

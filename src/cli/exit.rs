@@ -124,22 +124,27 @@ impl From<&rekey::Error> for Exit {
             | Error::NoSuchCommand { .. }
             | Error::NoSuchObject { .. }
             | Error::AuditRecord { .. }
-            | Error::NoSuchPlugin { .. }
-            | Error::Output(
-                output::Error::Exists { .. }
-                | output::Error::SameFile { .. }
-                | output::Error::NotAFile { .. }
-                | output::Error::NoName { .. },
-            ) => Self::Usage,
-            Error::Open { .. }
-            | Error::Unpack { .. }
-            | Error::Output(_)
-            | Error::ReadBack { .. }
-            | Error::InputChanged { .. } => Self::Io,
+            | Error::NoSuchPlugin { .. } => Self::Usage,
+            Error::Open { .. } | Error::Unpack { .. } | Error::ReadBack { .. } | Error::InputChanged { .. } => {
+                Self::Io
+            }
+            Error::Output(error) => error.into(),
             Error::Verification { .. } | Error::NotProven { .. } | Error::NotAsRecorded { .. } => {
                 Self::Verification
             }
             Error::Interrupted => Self::Signal(super::signals::received().unwrap_or(2)),
+        }
+    }
+}
+
+impl From<&output::Error> for Exit {
+    fn from(error: &output::Error) -> Self {
+        match error {
+            output::Error::Exists { .. }
+            | output::Error::SameFile { .. }
+            | output::Error::NotAFile { .. }
+            | output::Error::NoName { .. } => Self::Usage,
+            _ => Self::Io,
         }
     }
 }
@@ -158,14 +163,9 @@ impl From<&crate::live::Error> for Exit {
             | Error::Pem { .. }
             | Error::NoRoots { .. }
             | Error::NoProgram { .. }
-            | Error::Program { .. }
-            | Error::Output(
-                output::Error::Exists { .. }
-                | output::Error::SameFile { .. }
-                | output::Error::NotAFile { .. }
-                | output::Error::NoName { .. },
-            ) => Self::Usage,
-            Error::Read { .. } | Error::Scratch { .. } | Error::NoSpace { .. } | Error::Output(_) => Self::Io,
+            | Error::Program { .. } => Self::Usage,
+            Error::Read { .. } | Error::Scratch { .. } | Error::NoSpace { .. } => Self::Io,
+            Error::Output(error) => error.into(),
             Error::Refused { why: Refusal::Corrupt, .. } | Error::Restore { .. } | Error::Start { .. } => {
                 Self::Verification
             }

@@ -17,10 +17,13 @@ use etcd_rekey::output::SystemDisk;
 use etcd_rekey::rekey::{Error, Options, Silent, Task, reencrypt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::path::Path;
 use tempfile::TempDir;
 
-static DIR: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
+thread_local! {
+    /// Two tests may be at it at a time.
+    static DIR: TempDir = tempfile::tempdir().expect("a directory");
+}
 
 fn config(name: &str, secret: &str) -> EncryptionConfiguration {
     let text = format!(
@@ -60,10 +63,14 @@ fn opened(file: &[u8], name: &str, byte: u8) -> BTreeMap<Vec<u8>, (Vec<u8>, Vec<
 
 /// Holds the promise to a file and the byte behind it.
 pub fn check(input: &[u8]) {
+    DIR.with(|dir| check_in(dir.path(), input));
+}
+
+fn check_in(dir: &Path, input: &[u8]) {
     let (how, bytes) = super::choice(input);
     let mut pages = bytes[..bytes.len() / 512 * 512].to_vec();
     structure::mend(&mut pages, how);
-    let (input, output) = (DIR.path().join("in.db"), DIR.path().join("out.db"));
+    let (input, output) = (dir.join("in.db"), dir.join("out.db"));
     let snapshot = [pages.as_slice(), &Sha256::digest(&pages)].concat();
     std::fs::write(&input, &snapshot).expect("it is written");
     let [keep_unreadable, compact, cluster] = [4, 8, 16].map(|bit| how & bit != 0);
@@ -96,5 +103,5 @@ pub fn check(input: &[u8]) {
         Err(error) => panic!("{error:?}"),
     }
     assert!(std::fs::read(&input).expect("it is read") == snapshot, "the input is untouched");
-    assert_eq!(std::fs::read_dir(DIR.path()).expect("the directory").count(), 1);
+    assert_eq!(std::fs::read_dir(dir).expect("the directory").count(), 1);
 }

@@ -31,4 +31,4 @@ pub use check::{Survey, survey};
 pub use defect::{Defect, MetaDefect};
 pub use file::Database;
 pub use page_set::PageSet;
-pub use tree::{Bucket, Entry, Leaf};
+pub use tree::{Bucket, Entry, Leaf, asked, entries_of};

@@ -2,6 +2,8 @@
 
 use super::Defect;
 use super::page::{BUCKET, Header, LeafElement, Page};
+use std::collections::VecDeque;
+use std::hint::black_box;
 
 /// An entry of a bucket: a key with its value, or with a nested bucket.
 pub type Entry<'a> = LeafElement<'a>;
@@ -45,6 +47,18 @@ impl<'a> Leaf<'a> {
         Ok((from..page.header.count).map(move |i| page.leaf_element(i)))
     }
 
+    /// All entries of this page, with their numbers in the bucket; a page
+    /// that is none is an error alone.
+    fn numbered(&self) -> impl Iterator<Item = Numbered<'a>> + use<'a> {
+        let first = self.first_entry;
+        let (entries, broken) = match self.entries() {
+            Ok(entries) => (Some(entries), None),
+            Err(defect) => (None, Some(Err(defect))),
+        };
+        let number = move |(number, entry): (u64, Result<_, _>)| entry.map(|entry| (number, entry));
+        entries.into_iter().flat_map(move |entries| (first..).zip(entries)).map(number).chain(broken)
+    }
+
     /// All entries of this page.
     ///
     /// # Errors
@@ -52,6 +66,35 @@ impl<'a> Leaf<'a> {
     pub fn entries(&self) -> Result<impl Iterator<Item = Result<Entry<'a>, Defect>> + use<'a>, Defect> {
         self.entries_from(0)
     }
+}
+
+/// An entry with its number in the bucket.
+pub type Numbered<'a> = Result<(u64, Entry<'a>), Defect>;
+
+/// Entries asked for at a time.
+const ASKED: usize = 256;
+
+/// The same entries, asked for before they are needed. Each lies far from the
+/// one before: who turns to them one by one waits for the memory every time,
+/// and what is asked for together comes together.
+pub fn asked<'a>(mut entries: impl Iterator<Item = Numbered<'a>>) -> impl Iterator<Item = Numbered<'a>> {
+    let mut near = VecDeque::with_capacity(ASKED);
+    std::iter::from_fn(move || {
+        if near.is_empty() {
+            near.extend(entries.by_ref().take(ASKED));
+            // What stands before a value's payload takes two lines of the cache.
+            for at in [0, 64] {
+                let byte = |(_, entry): &(u64, Entry<'_>)| entry.value.get(at).copied().map_or(0, u32::from);
+                black_box(near.iter().flatten().map(byte).fold(0, u32::wrapping_add));
+            }
+        }
+        near.pop_front()
+    })
+}
+
+/// The entries of some leaves, as [`asked`] gives them.
+pub fn entries_of<'l, 'a>(leaves: &'l [Leaf<'a>]) -> impl Iterator<Item = Numbered<'a>> + use<'l, 'a> {
+    asked(leaves.iter().flat_map(Leaf::numbered))
 }
 
 /// A bucket, as a survey found it.

@@ -1,9 +1,10 @@
 //! Which entries of the `key` bucket are current, and what was compacted.
 
 use super::{Error, KEY_BUCKET, KeyValue, META_BUCKET, RevisionKey, escape};
-use crate::bolt::{Bucket, Entry, Survey};
+use crate::bolt::{Bucket, Entry, Leaf, Survey, entries_of};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use rayon::prelude::*;
 use std::hash::BuildHasher;
 
 /// One entry of the `key` bucket, parsed.
@@ -44,9 +45,39 @@ pub struct History {
     pub storage_version: Option<String>,
 }
 
+/// Entries parsed before their keys are looked up, about: what is known of
+/// them meanwhile stays in the caches.
+const WAVE: u64 = 16 << 10;
+/// Leaves parsed in one go.
+const LEAVES: usize = 64;
+
+/// What some leaves hold.
+#[derive(Default)]
+struct Records {
+    /// The hashes of their keys, their numbers, and whether they are tombstones.
+    met: Vec<(u64, u32, bool)>,
+    /// The highest revision.
+    revision: i64,
+}
+
+impl Records {
+    fn on(leaves: &[Leaf<'_>], state: &RandomState) -> Result<Self, Error> {
+        let mut records = Self::default();
+        for entry in entries_of(leaves) {
+            let (entry, element) = entry?;
+            let record = Record::parse(entry, &element)?;
+            let number = u32::try_from(entry).map_err(|_| Error::TooManyEntries { entries: entry })?;
+            records.met.push((state.hash_one(record.kv.key), number, record.revision.tombstone));
+            records.revision = records.revision.max(record.revision.revision.main);
+        }
+        Ok(records)
+    }
+}
+
 impl History {
     /// Goes through the `key` bucket from its end, so that the first record
-    /// met of a key is its newest. Every record is parsed on the way.
+    /// met of a key is its newest. Every record is parsed on the way, many
+    /// at a time.
     ///
     /// # Errors
     /// [`Error::RevisionKey`], [`Error::Record`], [`Error::CompactRevision`],
@@ -77,25 +108,32 @@ impl History {
             compact_revision: -1,
             storage_version: None,
         };
-        // The keys met so far, each as the number of its newest entry: four
-        // bytes, where a key itself would take sixteen and more. They are not
-        // the program's own choice, so the hash is seeded.
+        // The keys met so far, each as the number of its newest entry and a
+        // part of its hash: eight bytes, where a key itself would take
+        // sixteen and more, and is looked up only where the part is the same.
+        // They are not the program's own choice, so the hash is seeded.
         let state = RandomState::default();
         let key_at = |number: u32| Some(KeyValue::parse(bucket.entry(u64::from(number))?.value).ok()?.key);
         let mut seen = HashTable::with_capacity(usize::try_from(bucket.entries).unwrap_or(0));
-        for leaf in bucket.leaves.iter().rev().take_while(|_| go_on()) {
-            let page = leaf.page()?;
-            for i in (0..page.header.count).rev() {
-                let number = leaf.first_entry + u64::from(i);
-                let record = Record::parse(number, &page.leaf_element(i)?)?;
-                history.revision = history.revision.max(record.revision.revision.main);
-                let key = record.kv.key;
-                let hash = state.hash_one(key);
-                if seen.find(hash, |met| key_at(*met) == Some(key)).is_none() {
-                    let met = u32::try_from(number).map_err(|_| Error::TooManyEntries { entries: number })?;
-                    seen.insert_unique(hash, met, |met| state.hash_one(key_at(*met).unwrap_or_default()));
-                    if !record.revision.tombstone {
-                        history.mark(number);
+        let mut rest = bucket.leaves.as_slice();
+        while let Some(last) = rest.last().filter(|_| go_on()) {
+            let first = rest.partition_point(|leaf| leaf.first_entry + WAVE <= last.first_entry);
+            let (before, wave) = rest.split_at(first);
+            rest = before;
+            let parts: Vec<_> = wave.par_rchunks(LEAVES).map(|leaves| Records::on(leaves, &state)).collect();
+            for part in parts {
+                let part = part?;
+                history.revision = history.revision.max(part.revision);
+                for (hash, number, tombstone) in part.met.into_iter().rev() {
+                    let same = |(met, part): &(u32, u32)| {
+                        *part == high(hash) && key_at(number).is_some_and(|key| key_at(*met) == Some(key))
+                    };
+                    if seen.find(hash, same).is_none() {
+                        let again = |(met, _): &(u32, u32)| state.hash_one(key_at(*met).unwrap_or_default());
+                        seen.insert_unique(hash, (number, high(hash)), again);
+                        if !tombstone {
+                            history.mark(u64::from(number));
+                        }
                     }
                 }
             }
@@ -161,6 +199,11 @@ impl History {
     pub fn live_count(&self) -> u64 {
         self.live_count
     }
+}
+
+/// The half of a hash that the table itself does not look at first.
+fn high(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
 }
 
 fn place(entry: u64) -> (usize, u64) {

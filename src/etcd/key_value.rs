@@ -6,7 +6,7 @@
 //! replaced, and it is spliced: all other bytes stay, unknown fields and
 //! unusual orders included. Source: etcd `api/mvccpb/kv.proto`.
 
-use super::wire::{Content, fields, put_varint, varint_len};
+use super::wire::{Content, field, put_varint, varint_len};
 
 /// A parsed record, as slices of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,10 +40,11 @@ impl<'a> KeyValue<'a> {
     pub fn parse(record: &'a [u8]) -> Result<Self, &'static str> {
         let mut kv = Self { before: record, ..Self::default() };
         let mut has_value = false;
-        let mut offset = 0;
-        for field in fields(record) {
-            let field = field.ok_or("it is not protobuf")?;
-            let end = offset + field.raw.len();
+        let mut rest = record;
+        while !rest.is_empty() {
+            let offset = record.len() - rest.len();
+            let (after, field) = field(rest).map_err(|_| "it is not protobuf")?;
+            let end = record.len() - after.len();
             match (field.number, field.content) {
                 (1, Content::Bytes(key)) => kv.key = key,
                 (2, Content::Varint(n)) => kv.create_revision = n,
@@ -60,7 +61,7 @@ impl<'a> KeyValue<'a> {
                 (1..=6, _) => return Err("a field has the wrong type"),
                 _ => {}
             }
-            offset = end;
+            rest = after;
         }
         Ok(kv)
     }

@@ -35,7 +35,16 @@ pub struct Field<'a> {
 ///
 /// # Errors
 /// When it does not end, or does not fit 64 bits.
+#[inline]
 pub fn varint(input: &[u8]) -> IResult<&[u8], u64> {
+    // Most are of one byte.
+    if let [byte @ ..0x80, rest @ ..] = input {
+        return Ok((rest, u64::from(*byte)));
+    }
+    longer_varint(input)
+}
+
+fn longer_varint(input: &[u8]) -> IResult<&[u8], u64> {
     let mut value = 0u64;
     for (i, byte) in input.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
@@ -66,7 +75,12 @@ pub fn varint_len(value: u64) -> usize {
     usize::try_from(bits.div_ceil(7)).unwrap_or(10)
 }
 
-fn field(input: &[u8]) -> IResult<&[u8], Field<'_>> {
+/// The first field of a message.
+///
+/// # Errors
+/// When it is malformed.
+#[inline]
+pub fn field(input: &[u8]) -> IResult<&[u8], Field<'_>> {
     let (rest, tag) = varint(input)?;
     let (rest, content) = match tag & 7 {
         0 => varint(rest).map(|(rest, value)| (rest, Content::Varint(value)))?,

@@ -79,6 +79,13 @@ impl<'a> Gathering<'a> {
         }
     }
 
+    /// Adds what lies behind it.
+    pub fn append(&mut self, behind: Self) {
+        self.records.extend(behind.records);
+        self.nodes.extend(behind.nodes);
+        self.rke2 |= behind.rke2;
+    }
+
     /// Whether there is a record at all.
     #[must_use]
     pub fn holds_record(&self) -> bool {

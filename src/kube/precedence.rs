@@ -13,21 +13,22 @@ use super::resource::GroupResource;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What seals new values of a resource.
-#[derive(Clone)]
-pub enum Writer {
+/// What seals new values of a resource. Lent, for it is asked for with every
+/// value, and threads that count the same key's owners wait for each other.
+#[derive(Clone, Copy)]
+pub enum Writer<'p> {
     /// Values are stored as they are.
     Identity,
     /// A key of the configuration.
-    Key(Arc<SealingKey>),
+    Key(&'p Arc<SealingKey>),
     /// A KMS plugin.
-    Kms(Plugin),
+    Kms(&'p Plugin),
 }
 
-impl Writer {
+impl<'p> Writer<'p> {
     /// The key, where it is one.
     #[must_use]
-    pub fn key(&self) -> Option<&Arc<SealingKey>> {
+    pub fn key(self) -> Option<&'p Arc<SealingKey>> {
         match self {
             Self::Key(key) => Some(key),
             _ => None,
@@ -70,19 +71,18 @@ impl Precedence {
     /// names it.
     #[must_use]
     pub fn providers(&self, resource: &GroupResource) -> Option<&[Element]> {
-        [resource.clone(), GroupResource::new(&resource.group, "*"), GroupResource::new("*", "*")]
-            .iter()
-            .find_map(|rule| self.rules.get(rule))
-            .map(Vec::as_slice)
+        let wildcard = |group| self.rules.get(&GroupResource::new(group, "*"));
+        let exact = self.rules.get(resource);
+        exact.or_else(|| wildcard(&resource.group)).or_else(|| wildcard("*")).map(Vec::as_slice)
     }
 
     /// What seals new values of a resource: the first key of its first
     /// provider. A resource no rule names is stored as it is.
     #[must_use]
-    pub fn writer(&self, resource: &GroupResource) -> Writer {
+    pub fn writer(&self, resource: &GroupResource) -> Writer<'_> {
         match self.providers(resource).and_then(<[Element]>::first) {
-            Some(Element::Keys(keys)) => keys.first().cloned().map_or(Writer::Identity, Writer::Key),
-            Some(Element::Kms(plugin)) => Writer::Kms(plugin.clone()),
+            Some(Element::Keys(keys)) => keys.first().map_or(Writer::Identity, Writer::Key),
+            Some(Element::Kms(plugin)) => Writer::Kms(plugin),
             Some(Element::Identity) | None => Writer::Identity,
         }
     }

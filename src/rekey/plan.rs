@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::rules::{MOST_KEYS, Rules, State, Verdict};
 use super::source::{SnapshotFile, Source};
 use super::tally::{Count, Tally};
-use crate::bolt::Leaf;
+use crate::bolt::{Leaf, entries_of};
 use crate::etcd::history::Record;
 use crate::etcd::{History, escape};
 use crate::kube::sealed::Seal;
@@ -233,23 +233,19 @@ impl Plan {
         opened: &mut Vec<u8>,
     ) -> Result<Self, Error> {
         let mut plan = Self::default();
-        for leaf in leaves {
-            for (number, entry) in (leaf.first_entry..).zip(leaf.entries().map_err(|e| file.error(e))?) {
-                let record = entry
-                    .map_err(crate::etcd::Error::from)
-                    .and_then(|entry| Record::parse(number, &entry).map(|record| (record, entry)));
-                let (record, entry) = record.map_err(|e| file.error(e))?;
-                let live = history.is_live(number);
-                if besides.compact && !live {
-                    plan.dropped += 1;
-                    changes.push(Change::Drop, 0);
-                } else if let Ok(value) = besides.values.binary_search_by_key(&number, |(entry, _)| *entry) {
-                    let length = record.kv.spliced_len(besides.values[value].1.len());
-                    changes.push(Change::Replace(value), length);
-                } else {
-                    let (change, length) = plan.judge((rules, look), &record, entry.value.len(), live, opened);
-                    changes.push(change, length);
-                }
+        for entry in entries_of(leaves) {
+            let (number, entry) = entry.map_err(|e| file.error(e))?;
+            let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
+            let live = history.is_live(number);
+            if besides.compact && !live {
+                plan.dropped += 1;
+                changes.push(Change::Drop, 0);
+            } else if let Ok(value) = besides.values.binary_search_by_key(&number, |(entry, _)| *entry) {
+                let length = record.kv.spliced_len(besides.values[value].1.len());
+                changes.push(Change::Replace(value), length);
+            } else {
+                let (change, length) = plan.judge((rules, look), &record, entry.value.len(), live, opened);
+                changes.push(change, length);
             }
         }
         Ok(plan)

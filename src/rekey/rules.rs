@@ -177,8 +177,8 @@ impl Rules {
     fn target(&self, write: &Precedence, resource: &GroupResource) -> State {
         let number = match write.writer(resource) {
             Writer::Identity => None,
-            Writer::Key(key) => self.keyring.number_of(&key),
-            Writer::Kms(plugin) => self.keyring.number_of_writer(&plugin),
+            Writer::Key(key) => self.keyring.number_of(key),
+            Writer::Kms(plugin) => self.keyring.number_of_writer(plugin),
         };
         number.and_then(|n| u16::try_from(n).ok()).map_or(State::Plain, State::Key)
     }

@@ -142,14 +142,17 @@ impl<'r> Run<'r> {
     /// Everything but giving the output its name.
     fn unpublished(&self) -> Result<(Outputs<'r>, Report), Error> {
         self.progress.phase(Phase::Checking, 0);
-        let (source, prepared) = self.beside(|| {
-            let source = self.file.read_while(false, &|| !self.progress.stop())?;
+        let go_on = || !self.progress.stop();
+        // One thread walks; the records can be read on all.
+        let survey = self.beside(|| self.file.walk(false, &go_on))??;
+        let (source, prepared) = self.pool.install(|| {
+            let source = Source::of(self.file, survey, &go_on)?;
             self.progress.phase(Phase::Planning, 0);
             let (keep, compact) = (self.options.keep_unreadable, self.options.compact);
             let prepared = self.task.prepare(self.file, &source, keep, compact)?;
-            self.ask_plugins(&source, &prepared)?;
             Ok::<_, Error>((source, prepared))
-        })??;
+        })?;
+        self.ask_plugins(&source, &prepared)?;
         // Who asks for a list of all that does not open gets it.
         let ask = self.options.dry_run || self.options.keep_unreadable;
         let look = if ask { Look::Inside } else { Look::Outside };
@@ -286,13 +289,13 @@ impl<'r> Run<'r> {
             };
             let done = pipeline.write(&parts, self.pool, output, &frontier, self.progress);
             frontier.close();
-            // The second reader needs room, and none of what the first one knew.
+            // The second reader needs room, and nothing of what was planned.
             drop((changes, layout));
             let found = done.and_then(|()| {
                 if self.options.no_verify {
                     return Ok(None);
                 }
-                self.prove(&written, prepared).map(Some)
+                self.prove(source, &written, prepared).map(Some)
             });
             let sum = follower.join().map_err(|_| thread_ended());
             // The system tells an error of the disk once: to the first that
@@ -360,8 +363,13 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// The second reader walks both files from their bytes.
-    fn prove(&self, written: &SnapshotFile, prepared: &Prepared) -> Result<Verified, Error> {
+    /// The second reader goes by what lies in the two files, and by the keys.
+    fn prove(
+        &self,
+        input: &Source<'_>,
+        written: &SnapshotFile,
+        prepared: &Prepared,
+    ) -> Result<Verified, Error> {
         self.progress.phase(Phase::Verifying, 0);
         let allowed = Allowed {
             unreadable: self.options.keep_unreadable,
@@ -373,10 +381,8 @@ impl<'r> Run<'r> {
             .pool
             .install(|| {
                 let go_on = || !self.progress.stop();
-                let (input, output) =
-                    rayon::join(|| self.file.read_while(false, &go_on), || written.read_while(true, &go_on));
-                let (input, output) = (input?, output?);
-                let (input, output) = ((self.file, &input), (written, &output));
+                let output = written.read_while(true, &go_on)?;
+                let (input, output) = ((self.file, input), (written, &output));
                 compare(input, output, &prepared.rules, allowed, self.progress)
             })
             .map_err(|error| match error {

@@ -110,14 +110,18 @@ impl SnapshotFile {
     /// # Errors
     /// As [`SnapshotFile::read`]; [`Error::Interrupted`].
     pub fn read_while(&self, unused_bytes: bool, go_on: &dyn Fn() -> bool) -> Result<Source<'_>, Error> {
+        Source::of(self, self.walk(unused_bytes, go_on)?, go_on)
+    }
+
+    /// Walks the pages, for as long as `go_on` says so.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::read_while`].
+    pub fn walk(&self, unused_bytes: bool, go_on: &dyn Fn() -> bool) -> Result<Survey<'_>, Error> {
         let db = self.snapshot()?.database().map_err(|e| self.error(e))?;
         let how = Thoroughness { unused_bytes, ..Thoroughness::STRICT };
         let survey = survey_while(&db, how, go_on).ok_or(Error::Interrupted)?;
-        let survey = survey.sound().map_err(|e| self.error(e))?;
-        let keys = key_bucket(&survey).map_err(|e| self.error(e))?;
-        let history = History::read_while(&survey, keys, go_on).map_err(|e| self.error(e))?;
-        let history = history.ok_or(Error::Interrupted)?;
-        Ok(Source { db, survey, history })
+        survey.sound().map_err(|e| self.error(e))
     }
 }
 
@@ -138,6 +142,17 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Reads through the records of a walked file.
+    ///
+    /// # Errors
+    /// As [`SnapshotFile::read_while`].
+    pub fn of(file: &'a SnapshotFile, survey: Survey<'a>, go_on: &dyn Fn() -> bool) -> Result<Self, Error> {
+        let db = file.snapshot()?.database().map_err(|e| file.error(e))?;
+        let keys = key_bucket(&survey).map_err(|e| file.error(e))?;
+        let history = History::read_while(&survey, keys, go_on).map_err(|e| file.error(e))?;
+        Ok(Self { db, survey, history: history.ok_or(Error::Interrupted)? })
+    }
+
     /// The `key` bucket, with its number.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use super::readable::Readers;
 use super::report::{KeysReport, RecordReport};
 use super::rules::{MOST_KEYS, Rules};
 use super::source::{SnapshotFile, Source};
+use crate::bolt::entries_of;
 use crate::etcd::history::Record;
 use crate::k3s::change::Request;
 use crate::k3s::cluster::Gathering;
@@ -15,6 +16,7 @@ use crate::k3s::{self, Cluster, Token, Verb};
 use crate::kube::rotation::NewKeys;
 use crate::kube::{EncryptionConfiguration, Provider};
 use jiff::Timestamp;
+use rayon::prelude::*;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -55,18 +57,32 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
+/// Leaves looked at in one go.
+const LEAVES: usize = 64;
+
 /// Gathers what a snapshot holds of a K3s or RKE2 cluster.
 ///
 /// # Errors
 /// [`Error::Snapshot`].
 pub fn gather<'a>(file: &SnapshotFile, source: &Source<'a>, etcd_prefix: &str) -> Result<Gathering<'a>, Error> {
     let nodes = crate::kube::resource::key_prefix(etcd_prefix) + "minions/";
-    let mut gathering = Gathering::default();
     let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-    for (number, entry) in (0..).zip(keys.entries()) {
-        let entry = entry.map_err(|e| file.error(e))?;
-        let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
-        gathering.add(number, record, source.history.is_live(number), nodes.as_bytes());
+    let parts: Vec<Result<Gathering<'a>, Error>> = keys
+        .leaves
+        .par_chunks(LEAVES)
+        .map(|leaves| {
+            let mut part = Gathering::default();
+            for entry in entries_of(leaves) {
+                let (number, entry) = entry.map_err(|e| file.error(e))?;
+                let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
+                part.add(number, record, source.history.is_live(number), nodes.as_bytes());
+            }
+            Ok(part)
+        })
+        .collect();
+    let mut gathering = Gathering::default();
+    for part in parts {
+        gathering.append(part?);
     }
     Ok(gathering)
 }

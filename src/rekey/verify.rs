@@ -15,7 +15,7 @@ use super::source::{SnapshotFile, Source};
 use super::tally::{Count, Tally};
 use super::trailers::{self, Sum};
 use crate::bolt::meta::{Meta, NO_FREELIST};
-use crate::bolt::{Bucket, Defect, Entry};
+use crate::bolt::{Bucket, Defect, Entry, asked, entries_of};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::Record;
 use crate::etcd::{Checksum, Hashes, History, RevisionKey, escape, status_hash};
@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 
 /// At most so many differences are listed.
 const LISTED: usize = 100;
+/// Leaves compared in one go: so many that joining their sums is cheap beside it.
+const LEAVES: usize = 256;
 
 /// What a verification found.
 #[derive(Debug, Default)]
@@ -186,7 +188,7 @@ pub fn compare(
     let comparison = Comparison { input: &input.history, output: &output.history, rules, allowed };
     let parts: Vec<Result<Verified, Error>> = output_keys
         .leaves
-        .par_chunks(64)
+        .par_chunks(LEAVES)
         .map_init(Default::default, |scratch: &mut Scratch, leaves| {
             if progress.stop() {
                 return Err(Error::Interrupted);
@@ -194,23 +196,20 @@ pub fn compare(
             let mut part = Verified::default();
             let first = leaves.first().map_or(0, |leaf| leaf.first_entry);
             let first = if allowed.compacted { input.history.nth_live(first) } else { first };
-            let mut ours = (first..)
-                .zip(input_keys.entries_from(first))
-                .filter(|(number, _)| !allowed.compacted || input.history.is_live(*number));
-            for leaf in leaves {
-                for (number, theirs) in
-                    (leaf.first_entry..).zip(leaf.entries().map_err(|e| output_file.error(e))?)
-                {
-                    let theirs = theirs.map_err(|e| output_file.error(e))?;
-                    let Some((our_number, ours)) = ours.next() else {
-                        part.note("the output has more entries".to_owned());
-                        break;
-                    };
-                    let ours = ours.map_err(|e| input_file.error(e))?;
-                    let (ours, theirs) = ((our_number, &ours), (number, &theirs));
-                    comparison.entry(ours, theirs, scratch, &mut part).map_err(|e| output_file.error(e))?;
-                    comparison.sum(ours, theirs, &mut part);
-                }
+            let ours = (first..).zip(input_keys.entries_from(first));
+            let ours = ours.map(|(number, entry)| entry.map(|entry| (number, entry)));
+            let kept = |number: u64| !allowed.compacted || input.history.is_live(number);
+            let mut ours = asked(ours.filter(|ours| ours.as_ref().map_or(true, |(number, _)| kept(*number))));
+            for theirs in entries_of(leaves) {
+                let (number, theirs) = theirs.map_err(|e| output_file.error(e))?;
+                let Some(ours) = ours.next() else {
+                    part.note("the output has more entries".to_owned());
+                    break;
+                };
+                let (our_number, ours) = ours.map_err(|e| input_file.error(e))?;
+                let (ours, theirs) = ((our_number, &ours), (number, &theirs));
+                comparison.entry(ours, theirs, scratch, &mut part).map_err(|e| output_file.error(e))?;
+                comparison.sum(ours, theirs, &mut part);
             }
             Ok(part)
         })

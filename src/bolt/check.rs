@@ -29,10 +29,6 @@ pub struct Survey<'a> {
     pub used: PageSet,
     /// Pages below the high-water mark that were not reached.
     pub free_pages: u64,
-    /// Branch page runs.
-    pub branches: u64,
-    /// Leaf page runs, inline ones not counted.
-    pub leaves: u64,
     /// Page runs with bytes other than zero behind their last element, or
     /// with gaps between elements: places where old data may survive.
     pub dirty: u64,
@@ -98,8 +94,6 @@ fn walked<'a>(db: &Database<'a>, how: Thoroughness, go_on: &dyn Fn() -> bool) ->
         buckets: Vec::new(),
         used: PageSet::new(db.pages()),
         free_pages: 0,
-        branches: 0,
-        leaves: 0,
         dirty: 0,
         defects: Vec::new(),
     };
@@ -274,12 +268,10 @@ impl<'a> Walk<'_, 'a> {
                 if page.header.count == 0 && !(path.is_empty() && page.header.flags == LEAF) {
                     self.note(Defect::EmptyPage { page: id });
                 } else if page.header.flags == BRANCH {
-                    self.survey.branches += 1;
                     if self.branch(&page) {
                         path.push(Step { page, next: 0 });
                     }
                 } else {
-                    self.survey.leaves += 1;
                     let depth = path.len();
                     let expected = *leaf_depth.get_or_insert(depth);
                     if depth != expected {

@@ -9,6 +9,9 @@ use nom::{
     error::{Error, ErrorKind},
 };
 
+/// The numbers fields may have: 29 bits, and not zero.
+const NUMBERS: std::ops::Range<u64> = 1..0x2000_0000;
+
 /// The content of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a> {
@@ -93,11 +96,12 @@ pub fn field(input: &[u8]) -> IResult<&[u8], Field<'_>> {
         5 => take(4usize)(rest).map(|(rest, bytes)| (rest, Content::Fixed(bytes)))?,
         _ => return Err(nom::Err::Error(Error::new(input, ErrorKind::Tag))),
     };
-    if tag >> 3 == 0 || tag > u64::from(u32::MAX) {
+    let number = tag >> 3;
+    if !NUMBERS.contains(&number) {
         return Err(nom::Err::Error(Error::new(input, ErrorKind::Tag)));
     }
     let raw = &input[..input.len() - rest.len()];
-    Ok((rest, Field { number: tag >> 3, content, raw }))
+    Ok((rest, Field { number, content, raw }))
 }
 
 /// The fields of a message, in order; ends with `None` after a malformed one.
@@ -130,6 +134,35 @@ mod tests {
             let bytes: usize = fields(&message).flatten().map(|field| field.raw.len()).sum();
             prop_assert!(bytes <= message.len());
         }
+    }
+
+    #[test]
+    fn every_wire_type_is_a_field_and_groups_are_none() {
+        let message = b"\x08\x96\x01\x11abcdefgh\x1a\x02hi\x25wxyz";
+        let found: Vec<_> =
+            fields(message).map(|field| field.unwrap()).map(|f| (f.number, f.content)).collect();
+        let expected = [
+            (1, Content::Varint(150)),
+            (2, Content::Fixed(b"abcdefgh")),
+            (3, Content::Bytes(b"hi")),
+            (4, Content::Fixed(b"wxyz")),
+        ];
+        assert_eq!(found, expected);
+        for group in [3, 4, 6, 7] {
+            assert_eq!(fields(&[8 | group, 0]).collect::<Vec<_>>(), [None]);
+        }
+    }
+
+    #[test]
+    fn numbers_of_fields_have_29_bits() {
+        let number = |number: u64| {
+            let mut message = Vec::new();
+            put_varint(&mut message, number << 3);
+            message.push(7);
+            fields(&message).next().unwrap().map(|field| field.number)
+        };
+        assert_eq!((number(0), number(1)), (None, Some(1)));
+        assert_eq!((number((1 << 29) - 1), number(1 << 29)), (Some((1 << 29) - 1), None));
     }
 
     #[test]

@@ -50,10 +50,7 @@ pub fn is_zip(file: &mut File) -> io::Result<bool> {
 pub fn unpack(file: &File, directory: &Path, go_on: &dyn Fn() -> bool) -> Result<File, ZipError> {
     let broken = |what: &str| Error::Zip { why: what.to_owned() };
     let damaged = |error: zip::result::ZipError| match error {
-        // An unknown method of compression comes as an error of the system.
-        zip::result::ZipError::Io(source) if source.kind() != io::ErrorKind::Unsupported => {
-            ZipError::Io(source)
-        }
+        zip::result::ZipError::Io(source) => ZipError::Io(source),
         other => ZipError::Archive(Error::Zip { why: super::escape(other.to_string().as_bytes()) }),
     };
     let mut archive = zip::ZipArchive::new(file.try_clone()?).map_err(damaged)?;
@@ -61,8 +58,8 @@ pub fn unpack(file: &File, directory: &Path, go_on: &dyn Fn() -> bool) -> Result
         return Err(broken(&format!("it holds {} files, not one snapshot", archive.len())).into());
     }
     let mut entry = archive.by_index(0).map_err(damaged)?;
-    if entry.is_dir() || entry.encrypted() {
-        return Err(broken("it holds no plain file").into());
+    if entry.is_dir() {
+        return Err(broken("it holds a folder, not a snapshot").into());
     }
     let size = entry.size();
     let lies = || broken("its entry has another length than it says");
@@ -80,11 +77,7 @@ pub fn unpack(file: &File, directory: &Path, go_on: &dyn Fn() -> bool) -> Result
     }
     let mut copied = 0;
     while go_on() {
-        // One byte more than it says is enough to know that it lies.
-        let most = size.saturating_add(1) - copied;
-        let part = io::copy(&mut entry.by_ref().take(most.min(STEP)), &mut out).map_err(|error| match error
-            .kind()
-        {
+        let part = io::copy(&mut entry.by_ref().take(STEP), &mut out).map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::Unsupported
@@ -132,14 +125,68 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_several_steps_is_unpacked_to_its_end() {
+        let step = usize::try_from(STEP).unwrap();
+        for length in [step - 1, step, 2 * step + 5] {
+            let content = vec![7; length];
+            let good = archive(&[("a", &content)]);
+            assert!(unpacked(&good).unwrap() == content, "{length}");
+            // Its sum is looked at, wherever a step ends.
+            let mut bad = good.clone();
+            for at in [14, central(&good) + 16] {
+                bad[at] ^= 1;
+            }
+            assert!(matches!(unpacked(&bad), Err(ZipError::Archive(Error::Zip { .. }))), "{length}");
+        }
+    }
+
+    /// Where the one entry of an archive is described again.
+    fn central(archive: &[u8]) -> usize {
+        archive.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_is_unpacked() {
+        let good = archive(&[("a", &b"snapshot".repeat(10_000))]);
+        let number = |at: usize| u32::from_le_bytes(good[at..at + 4].try_into().unwrap());
+        let (length, compressed) = (u32::try_from(good.len()).unwrap(), number(18));
+        // Whether unpacking begins for an archive that says so of its entry.
+        let begins = |compressed: u32, size: u32| {
+            let mut bytes = good.clone();
+            for at in [18, central(&good) + 20] {
+                bytes[at..at + 4].copy_from_slice(&compressed.to_le_bytes());
+                bytes[at + 4..at + 8].copy_from_slice(&size.to_le_bytes());
+            }
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let begun = std::cell::Cell::new(false);
+            let go_on = || {
+                begun.set(true);
+                true
+            };
+            let refused = unpack(&file, &std::env::temp_dir(), &go_on);
+            assert!(matches!(refused, Err(ZipError::Archive(Error::Zip { .. }))));
+            begun.get()
+        };
+        assert!(begins(compressed, 79_999) && begins(compressed, 80_001));
+        assert!(begins(compressed, compressed * 1033) && !begins(compressed, compressed * 1033 + 1));
+        assert!(begins(length, 80_000) && !begins(length + 1, 80_000));
+    }
+
+    #[test]
     fn damage_and_company_are_refused() {
         let refused = |bytes: &[u8]| matches!(unpacked(bytes), Err(ZipError::Archive(Error::Zip { .. })));
         assert!(refused(&archive(&[("a", b"x"), ("b", b"y")])));
+        assert!(refused(&archive(&[("folder/", b"")])));
+        // Sealed with a password.
+        let mut sealed = archive(&[("a", b"x")]);
+        let at = central(&sealed) + 8;
+        (sealed[6], sealed[at]) = (1, 1);
+        assert!(refused(&sealed));
         // Another method of compression, in both headers: the user's archive
         // is what is wrong, not the disk.
         let mut other = archive(&[("a", b"x")]);
-        let central = other.windows(4).rposition(|four| four == b"PK\x01\x02").unwrap();
-        for at in [8, central + 10] {
+        for at in [8, central(&other) + 10] {
             other[at..at + 2].copy_from_slice(&98u16.to_le_bytes());
         }
         assert!(refused(&other));

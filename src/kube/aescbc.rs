@@ -202,8 +202,7 @@ where
 fn encrypt<const L: usize>(values: &mut [&mut [u8]], rows: impl Fn(&mut Row<L>, &mut [Row<L>], usize)) {
     let mut waiting = values.iter_mut().filter_map(|value| {
         let (blocks, _) = value.as_chunks_mut::<BLOCK>();
-        let iv = *blocks.first()?;
-        (blocks.len() > 1).then_some((iv, Lane { blocks, next: 1 }))
+        Some((*blocks.first()?, Lane { blocks, next: 1 }))
     });
     let mut chain = [[0; BLOCK]; L];
     let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(L);
@@ -240,7 +239,6 @@ fn encrypt<const L: usize>(values: &mut [&mut [u8]], rows: impl Fn(&mut Row<L>, 
             } else if let Some((iv, lane)) = waiting.next() {
                 chain[i] = iv;
                 lanes[i] = lane;
-                i += 1;
             } else {
                 lanes.swap_remove(i);
                 chain[i] = chain[lanes.len()];

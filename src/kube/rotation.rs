@@ -103,12 +103,6 @@ impl EncryptionConfiguration {
         Self::of(vec![Block { resources, providers: vec![Element::Identity] }])
     }
 
-    /// Whether some block writes with a key.
-    #[must_use]
-    pub fn enabled(&self) -> bool {
-        self.blocks().iter().any(|block| matches!(block.providers.first(), Some(Element::Keys(_))))
-    }
-
     /// Adds a new key behind the others of each provider that writes.
     ///
     /// # Errors
@@ -301,7 +295,6 @@ mod tests {
     fn enabling_and_disabling_move_identity() {
         let mut new = NewKeys::named(&names);
         let disabled = config(vec![Element::Identity, cbc(&["a"])]);
-        assert!(!disabled.enabled());
         let enabled = disabled.enable(&mut new, None).unwrap();
         assert_eq!(told(&enabled), ["aescbc:a", "identity"]);
         assert_eq!(told(&enabled.disable().unwrap()), ["identity", "aescbc:a"]);

@@ -5,18 +5,12 @@
 
 use super::error::ConfigError;
 use serde::Deserialize;
-use zeroize::Zeroize;
+use zeroize::ZeroizeOnDrop;
 
 /// Text that is wiped when it goes, and never shown.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ZeroizeOnDrop)]
 #[serde(transparent)]
 pub(super) struct Secret(pub String);
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

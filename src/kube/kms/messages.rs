@@ -1,10 +1,10 @@
-//! The messages of both interfaces.
+//! The messages of both interfaces. Those that hold data keys are wiped when they go.
 //!
 //! Source: `k8s.io/kms/apis/v1beta1/api.proto`, `k8s.io/kms/apis/v2/api.proto`.
 
 use prost::Message;
 use std::collections::HashMap;
-use zeroize::Zeroize;
+use zeroize::ZeroizeOnDrop;
 
 /// `v1beta1.VersionRequest`.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -30,7 +30,7 @@ pub struct DecryptRequestV1 {
 }
 
 /// `v1beta1.EncryptRequest`.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Eq, Message, ZeroizeOnDrop)]
 pub struct EncryptRequestV1 {
     #[prost(string, tag = "1")]
     pub version: String,
@@ -68,14 +68,14 @@ pub struct DecryptRequest {
 
 /// `v2.DecryptResponse`, and `v1beta1.DecryptResponse`, which has the same
 /// field by another name.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Eq, Message, ZeroizeOnDrop)]
 pub struct DecryptResponse {
     #[prost(bytes = "vec", tag = "1")]
     pub plaintext: Vec<u8>,
 }
 
 /// `v2.EncryptRequest`.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, PartialEq, Eq, Message, ZeroizeOnDrop)]
 pub struct EncryptRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub plaintext: Vec<u8>,
@@ -92,24 +92,4 @@ pub struct EncryptResponse {
     pub key_id: String,
     #[prost(map = "string, bytes", tag = "3")]
     pub annotations: HashMap<String, Vec<u8>>,
-}
-
-// Those that hold data keys are wiped when they go.
-
-impl Drop for EncryptRequestV1 {
-    fn drop(&mut self) {
-        self.plain.zeroize();
-    }
-}
-
-impl Drop for EncryptRequest {
-    fn drop(&mut self) {
-        self.plaintext.zeroize();
-    }
-}
-
-impl Drop for DecryptResponse {
-    fn drop(&mut self) {
-        self.plaintext.zeroize();
-    }
 }

@@ -158,6 +158,26 @@ mod tests {
     }
 
     #[test]
+    fn the_second_meta_is_that_of_the_transaction_before() {
+        for (txid, txids) in [(9, [9, 8]), (1, [1, 0]), (0, [1, 0])] {
+            let out = metas(4096, 2, 3, 5, txid);
+            let found = [0, 4096].map(|at| Meta::parse(&out[at..]).unwrap());
+            assert_eq!(found.map(|meta| meta.txid), txids);
+            assert!(found.iter().all(|meta| (meta.root, meta.sequence, meta.high_water_mark) == (2, 3, 5)));
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_a_page_lies_inline_and_no_more() {
+        // 16 bytes for the page, 16 for each element.
+        for (first, second, fits) in [(900, 92, true), (900, 93, false), (92, 900, true), (93, 900, false)] {
+            let (key, value) = (vec![b'k'; first], vec![b'v'; second]);
+            assert_eq!(inline_bucket_value(0, &[(&key, &value)], 4096).is_some(), fits);
+            assert_eq!(inline_bucket_value(0, &[(b"a", &value), (&key, b"")], 4164).is_some(), fits);
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read_back_and_sound() {
         for page_size in [1024, 4096, 65536] {
             for (n, length) in [(0, 0), (1, 5), (3, 9000), (5000, 30), (700, 1000)] {

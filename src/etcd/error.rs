@@ -99,5 +99,6 @@ mod tests {
         assert_eq!(escape("a\u{202e}b".as_bytes()), "a\\xe2\\x80\\xaeb");
         assert_eq!(escape(b"\xff"), "\\xff");
         assert_eq!(escape("\u{e9}".as_bytes()), "\u{e9}");
+        assert_eq!(escape("/a b/\u{e9}".as_bytes()), "/a b/\u{e9}");
     }
 }

@@ -116,6 +116,9 @@ mod tests {
     fn tombstones_and_bump_markers_parse() {
         assert_eq!(KeyValue::parse(b"\x0a\x01k").map(|kv| kv.key), Ok(&b"k"[..]));
         assert_eq!(KeyValue::parse(b"").map(|kv| kv.key), Ok(&b""[..]));
+        // What has no value lies before the place of one.
+        let kv = KeyValue::parse(&RECORD[..11]).unwrap();
+        assert_eq!((kv.before, kv.value, kv.after), (&RECORD[..11], &b""[..], &b""[..]));
     }
 
     #[test]

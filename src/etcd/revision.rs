@@ -69,6 +69,7 @@ mod tests {
             let key = RevisionKey { revision: Revision { main: 1 << 40, sub: 3 }, tombstone };
             assert_eq!(key.encode().len(), if tombstone { 18 } else { 17 });
             assert_eq!(RevisionKey::parse(&key.encode()), Some(key));
+            assert_eq!(key.revision.to_string(), "1099511627776.3");
         }
     }
 

@@ -157,6 +157,9 @@ mod tests {
         let again = Record::parse(&out).unwrap();
         assert_eq!(again.state(), Some(state));
         assert!(again.same_but_encryption(&record));
+        // It never grew: what it grew out of would not have been wiped.
+        let room = again.files.iter().map(|(name, file)| 6 * name.len() + file.get().len() + 8);
+        assert_eq!(out.capacity(), room.sum::<usize>());
     }
 
     #[test]

@@ -118,6 +118,11 @@ mod tests {
             (&format!("K10{hash}::node:a:b::c"), "a:b::c"),
             ("K10::server:abc", "abc"),
             ("K10server:abc", "abc"),
+            // Nearly bootstrap tokens.
+            ("abcde.0123456789abcdef", "abcde.0123456789abcdef"),
+            ("abcdef.0123456789abcde", "abcdef.0123456789abcde"),
+            ("abcdeF.0123456789abcdef", "abcdeF.0123456789abcdef"),
+            ("abcdef.0123456789abcde-", "abcdef.0123456789abcde-"),
         ] {
             assert_eq!(password(text).as_deref(), Ok(expected), "{text}");
         }

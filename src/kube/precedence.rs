@@ -136,6 +136,8 @@ mod tests {
         }
         let one = precedence(&[("secrets", "a")]).unwrap();
         assert_eq!(writer(&one, "configmaps"), None);
+        assert!(one.only_secrets() && !rules.only_secrets());
+        assert!(!precedence(&[("configmaps", "a")]).unwrap().only_secrets());
     }
 
     #[test]
@@ -143,6 +145,19 @@ mod tests {
         let rules = precedence(&[("secrets", "a"), ("secrets", "b")]).unwrap();
         assert_eq!(writer(&rules, "secrets").as_deref(), Some("a"));
         assert_eq!(rules.providers(&GroupResource::parse("secrets")).map(<[_]>::len), Some(2));
+    }
+
+    #[test]
+    fn plugins_write_where_they_stand_first() {
+        let text = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n\
+            - resources: [secrets]\n  providers: [kms: {name: first, endpoint: 'unix:///a'}, identity: {}]\n\
+            - resources: [configmaps]\n  providers: [identity: {}, kms: {name: second, endpoint: 'unix:///b'}]\n";
+        let rules = Precedence::of(&EncryptionConfiguration::parse(text).unwrap()).unwrap();
+        assert_eq!(rules.writing_plugins().map(|plugin| plugin.name.as_str()).collect::<Vec<_>>(), ["first"]);
+        assert!(
+            matches!(rules.writer(&GroupResource::new("", "secrets")), Writer::Kms(plugin) if plugin.name == "first")
+        );
+        assert!(matches!(rules.writer(&GroupResource::new("", "configmaps")), Writer::Identity));
     }
 
     #[test]

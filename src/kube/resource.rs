@@ -259,6 +259,10 @@ mod tests {
         {
             assert_eq!(KeyPath::parse("/registry/", key.as_bytes()), None, "{key}");
         }
+        for (given, prefix) in [("", "/"), ("/", "/"), ("kubernetes.io", "/kubernetes.io/"), ("/a/b/", "/a/b/")]
+        {
+            assert_eq!(key_prefix(given), prefix);
+        }
         assert!(KeyPath::parse(&key_prefix("kubernetes.io"), b"/kubernetes.io/secrets/a/b").is_some());
         assert!(KeyPath::parse(&key_prefix("/tenant/one/"), b"/tenant/one/secrets/a/b").is_some());
     }

@@ -324,6 +324,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cipher_vouches_for_need_be_no_object() {
+        let path = KeyPath::parse("/registry/", ETCD_KEY).unwrap();
+        for provider in Provider::ALL {
+            let key = key(provider, "k", 1);
+            let mut ring = Keyring::default();
+            ring.add(&key);
+            let mut out = Vec::new();
+            let opened = ring.open(&seal(&key, b"no object"), ETCD_KEY, &path, &mut out);
+            if provider == Provider::Aescbc {
+                assert_eq!(opened, Err(Unreadable::NotOpened(NotOpened::OtherObject)));
+            } else {
+                assert_eq!((opened, out.as_slice()), (Ok(0), &b"no object"[..]));
+            }
+        }
+    }
+
+    #[test]
+    fn how_long_a_value_will_be_is_known_before_it_is_sealed_anew() {
+        for from in Provider::ALL {
+            for to in Provider::ALL {
+                let (old, new) = (key(from, "old", 1), key(to, "another", 2));
+                for length in [0, 1, 15, 16, 17, 300] {
+                    let (before, after) = (seal(&old, &vec![7; length]), seal(&new, &vec![7; length]));
+                    let payload = before.strip_prefix(old.prefix()).unwrap();
+                    assert_eq!(old.resealed_len(payload, &new), Some(after.len()));
+                }
+            }
+        }
+        // From CBC to CBC it stays what it is, whatever it opens to.
+        let (old, new) = (key(Provider::Aescbc, "old", 1), key(Provider::Aescbc, "another", 2));
+        assert_eq!(old.resealed_len(&[0; 48], &new), Some(new.prefix().len() + 48));
+    }
+
+    #[test]
     fn why_a_value_does_not_open_is_told() {
         let known = key(Provider::Aesgcm, "k", 1);
         let value = |prefix: &str| [prefix.as_bytes(), &[0; 64]].concat();
@@ -386,6 +420,10 @@ mod tests {
             ("k8s:enc:kms:v1:lab:v1:\0\x04:key:body", "kms-v1", "lab:v1"),
             ("k8s:enc:kms:v1:lab:\0\x04:key:body", "kms-v1", "lab"),
             ("k8s:enc:kms:v1:lab:cut", "kms-v1", "lab"),
+            ("k8s:enc:kms:v1:a:b:\0\x03key:", "kms-v1", "a:b"),
+            ("k8s:enc:kms:v1:a:b:\0\x04key:", "kms-v1", "a"),
+            ("k8s:enc:kms:v1:a:b:\0\x05key:", "kms-v1", "a"),
+            ("k8s:enc:kms:v1:a:b:\0\0key:", "kms-v1", "a"),
             ("k8s:enc:unknown:v9:zzz", "unknown-v9", "zzz"),
             // What only resembles the rest of a time of day.
             ("k8s:enc:aescbc:v1:a:02;15Z:xx", "aescbc", "a"),

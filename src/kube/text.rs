@@ -147,9 +147,11 @@ mod tests {
             "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets]\n  providers: [aescbc: {{keys: [{keys}]}}]\n"
         );
         let config = EncryptionConfiguration::parse(&text).unwrap();
+        let names: usize = config.keys().map(|key| 6 * key.name().len()).sum();
+        let room = 1024 + (256 + (64 + 6 * "secrets".len()) + 256) + 200 * 256 + names;
         for text in [config.to_json(), config.to_yaml()] {
             assert!(text.len() > 1 << 16);
-            assert!(text.capacity() <= config.room());
+            assert_eq!(text.capacity(), room);
         }
     }
 
@@ -164,6 +166,15 @@ mod tests {
         let text = "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets, '*.apps']\n  providers:\n  - secretbox: {keys: [{name: 'a:\"<b', secret: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}]}\n  - identity: {}\n- resources: [configmaps]\n  providers: [identity: {}, aesgcm: {keys: [{name: k, secret: AAECAwQFBgcICQoLDA0ODw==}]}]\n- resources: [events]\n  providers: [kms: {name: 'a:b', endpoint: 'unix:///@x', cachesize: -1}, kms: {apiVersion: v2, name: c, endpoint: 'unix:/c?\"', timeout: 1m}]\n";
         let config = EncryptionConfiguration::parse(text).unwrap();
         let json = config.to_json();
+        assert!(json.contains("\"cachesize\":-1") && json.contains("\"timeout\":\"1m\""));
+        let timeouts: Vec<u64> =
+            config
+                .elements()
+                .filter_map(|element| {
+                    if let Element::Kms(plugin) = element { Some(plugin.timeout.as_secs()) } else { None }
+                })
+                .collect();
+        assert_eq!(timeouts, [3, 60]);
         for again in [config.to_yaml(), json.clone()] {
             let again = EncryptionConfiguration::parse(&again).unwrap();
             assert_eq!(again.to_json(), json);

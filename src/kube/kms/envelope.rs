@@ -250,6 +250,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_just_short_enough_is_taken() {
+        let (long, id) = ([b'x'; MOST_ID], "x".repeat(MOST_ID));
+        let (two, many) = (vec![7; MOST_ANNOTATIONS / 2 - 3], vec![7; MOST_ANNOTATIONS - 3]);
+        for good in [
+            Wrapped { source: &long, ..wrapped() },
+            Wrapped { key_id: &id, ..wrapped() },
+            Wrapped { annotations: vec![("a.b", &many)], ..wrapped() },
+            Wrapped { annotations: vec![("a.b", &two), ("a.c", &two)], ..wrapped() },
+        ] {
+            assert!(good.checked().is_ok());
+        }
+        let over = vec![7; MOST_ANNOTATIONS / 2 - 2];
+        let over = Wrapped { annotations: vec![("a.b", &over), ("a.c", &two)], ..wrapped() };
+        assert!(over.checked().is_err());
+    }
+
+    #[test]
+    fn domain_names_are_kubernetes_own() {
+        let label = "x".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "x".repeat(61));
+        for good in ["a.b", "a.b.", "a-1.2b", "1.a--b", &format!("{label}.b"), &longest] {
+            assert!(is_domain_name(good), "{good}");
+        }
+        for bad in
+            ["", ".", "a", "a.", "-a.b", "a-.b", "a..b", ".a.b", "a_b.c", "a.B", "a.b ", &format!("x{label}.b")]
+        {
+            assert!(!is_domain_name(bad), "{bad}");
+        }
+        assert!(!is_domain_name(&format!("{longest}x")));
+    }
+
+    #[test]
     fn broken_envelopes_are_refused_as_upstream_does() {
         for payload in [&b""[..], b"\0", b"\0\x05key"] {
             assert!(Envelope::v1(payload).is_err());

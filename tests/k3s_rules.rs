@@ -67,13 +67,13 @@ fn record(config: Option<&str>, state: Option<&str>) -> Vec<u8> {
 
 /// A cluster whose record holds a configuration at a stage.
 fn cluster(config: Option<&str>, stage: Option<&str>) -> Cluster {
-    let state = stage.map(|stage| format!("{stage}-{}", config_hash(config.unwrap_or_default().as_bytes())));
+    let said = stage.map(|stage| format!("{stage}-{}", config_hash(config.unwrap_or_default().as_bytes())));
     Cluster {
         key: "/bootstrap/x".to_owned(),
         revisions: vec![Revision {
             entry: 9,
             passphrase: Zeroizing::new("pw".to_owned()),
-            plain: Zeroizing::new(record(config, state.as_deref())),
+            plain: Zeroizing::new(record(config, said.as_deref())),
         }],
         unopened: Vec::new(),
         damaged: Vec::new(),

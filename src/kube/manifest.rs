@@ -139,9 +139,9 @@ impl Node {
         let room = " ".repeat(indent);
         match self {
             Self::Map(map) => {
-                for (number, (name, node)) in map.iter().enumerate() {
+                for (name, node) in map {
                     // The first field of a list's item stands behind its dash.
-                    if number > 0 || !out.ends_with("- ") {
+                    if !out.ends_with("- ") {
                         *out += &room;
                     }
                     scalar(name, out);
@@ -270,11 +270,31 @@ mod tests {
 
     #[test]
     fn lists_texts_and_numbers_keep_their_kind() {
-        let json = br#"{"kind":"W","metadata":{"managedFields":[1]},"a":[{"b":"1","c":[]},"x: y",{}],"n":1.5,"t":"yes","z":"a\u001bb"}"#;
-        let yaml = Node::parse(json, 1).unwrap().to_yaml();
-        let expected = "a:\n- b: \"1\"\n  c: []\n- \"x: y\"\n- {}\nkind: W\nmetadata:\n  resourceVersion: \"1\"\n\
+        let json = br#"{"kind":"W","metadata":{"managedFields":[1]},"a":[{"b":"1","c":[]},"x: y",{}],"e":{},"f":{"g":null,"h":true},"i":[[1]],"n":1.5,"t":"yes","z":"a\u001bb"}"#;
+        let node = Node::parse(json, 1).unwrap();
+        let yaml = node.to_yaml();
+        let expected = "a:\n- b: \"1\"\n  c: []\n- \"x: y\"\n- {}\ne: {}\nf:\n  g: null\n  h: true\ni:\n- [1]\nkind: W\nmetadata:\n  resourceVersion: \"1\"\n\
                         \"n\": 1.5\nt: \"yes\"\nz: \"a\\u001bb\"\n";
         assert_eq!(yaml.as_str(), expected);
+        assert_eq!(yaml.capacity(), node.most(), "it never grew");
+    }
+
+    #[test]
+    fn room_is_made_for_the_longest_form_of_a_text() {
+        let of = |json: &str| Node::of_json(&serde_json::from_str(json).unwrap()).most();
+        // 64 for whatever it is, six for each byte of a text that may be escaped.
+        for (json, most) in [
+            ("null", 64),
+            ("true", 64),
+            ("12.5", 64 + 4),
+            ("\"abc\"", 64 + 18),
+            ("[]", 64),
+            ("[1,\"ab\"]", 64 + (65 + 64) + (76 + 64)),
+            ("{}", 64),
+            ("{\"abc\":1,\"d\":\"ab\"}", 64 + (18 + 65 + 64) + (6 + 76 + 64)),
+        ] {
+            assert_eq!(of(json), most, "{json}");
+        }
     }
 
     #[test]

@@ -167,12 +167,11 @@ impl<'d> Output<'d> {
     }
 
     /// Takes a published file away again, unless it has replaced another one:
-    /// what it was made for has failed.
-    pub fn withdraw(self) {
-        if self.published && !self.replace {
-            // The error that led here is the one that is told.
-            let _ = self.disk.remove(&self.path);
-        }
+    /// what it was made for has failed. Returns the name of one that stays.
+    #[must_use]
+    pub fn withdraw(self) -> Option<PathBuf> {
+        let stays = self.published && (self.replace || self.disk.remove(&self.path).is_err());
+        stays.then(|| self.path.clone())
     }
 }
 

@@ -98,6 +98,45 @@ fn sha256sum_and_verify_find_the_files_again() {
 }
 
 #[test]
+fn sums_hold_in_the_folder_of_the_record_wherever_it_is_carried() {
+    let bench = Bench::new();
+    let rotated = folder("kube-rotated");
+    let case = bench.path("case");
+    std::fs::create_dir_all(case.join("out")).unwrap();
+    for file in ["snapshot.db", "new.yaml", "old.yaml"] {
+        std::fs::copy(rotated.join(file), bench.path(file)).unwrap();
+    }
+    std::fs::copy(rotated.join("snapshot.db"), case.join("snapshot.db")).unwrap();
+    let (config, old) = (bench.path("new.yaml"), bench.path("old.yaml"));
+    let keys = ["--encryption-config", text(&config), "--decryption-config", text(&old)];
+    let run = |input: &Path, output: &Path, record: &Path| {
+        let args = ["reencrypt", text(input), "-o", text(output), "--report", text(record)];
+        run(&[&args[..], &keys].concat()).expect(0)
+    };
+    // In the folder and below it: all of it may be moved.
+    let record = case.join("audit.json");
+    let told = run(&case.join("snapshot.db"), &case.join("out/rekeyed.db"), &record);
+    assert!(told.out.contains("`sha256sum -c` in its folder"), "{}", told.out);
+    let good = "snapshot.db: OK\nout/rekeyed.db: OK\naudit.json: OK\n";
+    assert_eq!(sha256sum(&case, &["-c", "audit.json.sha256"]), (true, good.to_owned()));
+    let moved = bench.path("moved");
+    std::fs::rename(&case, &moved).unwrap();
+    assert_eq!(sha256sum(&moved, &["-c", "audit.json.sha256"]), (true, good.to_owned()));
+    // From elsewhere only by way of the folder.
+    assert!(!sha256sum(bench.dir.path(), &["-c", "moved/audit.json.sha256"]).0);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "(cd moved && sha256sum -c audit.json.sha256)"]);
+    assert!(shell.current_dir(bench.dir.path()).output().unwrap().status.success());
+    // Elsewhere: by their whole path, wherever the record is carried.
+    std::fs::create_dir(bench.path("records")).unwrap();
+    let output = bench.path("rekeyed.db");
+    run(&bench.path("snapshot.db"), &output, &bench.path("records/audit.json"));
+    std::fs::rename(bench.path("records"), bench.path("carried")).unwrap();
+    let (fine, told) = sha256sum(&bench.path("carried"), &["-c", "audit.json.sha256"]);
+    assert!(fine && told.contains(&format!("{}: OK", text(&output))), "{told}");
+}
+
+#[test]
 fn a_text_that_is_no_record_is_refused() {
     let bench = Bench::new();
     recorded(&bench, &[]).expect(0);

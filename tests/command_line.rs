@@ -494,6 +494,47 @@ fn a_dry_run_refuses_what_the_run_would() {
 }
 
 #[test]
+fn what_only_a_snapshot_can_have_is_refused_where_none_is_written() {
+    let case = case(3);
+    let before = case.bench.names();
+    let (old, to) = (text(&case.old), case.bench.path("next.yaml"));
+    for flag in ["--report=audit.json", "--compact", "--keep-unreadable", "--no-verify"] {
+        let args = ["prepare", "--encryption-config", old, "--write-config", text(&to), flag];
+        assert!(run(&args).expect(2).err.contains("--output <FILE>"), "{flag}");
+    }
+    assert_eq!(case.bench.names(), before);
+}
+
+#[test]
+fn a_dry_run_names_every_file_the_run_would_write_and_refuses_for_each() {
+    let case = case(3);
+    let before = case.bench.names();
+    let (config, record) = (case.bench.path("needed.yaml"), case.bench.path("audit.json"));
+    let more = ["--write-config", text(&config), "--report", text(&record)];
+    let told = case.run(&[&more[..], &["--dry-run"]].concat()).expect(0).out;
+    let names = ["out.db", "needed.yaml", "audit.json", "audit.json.sha256"];
+    assert!(names.iter().all(|name| told.contains(&format!("/{name}"))), "{told}");
+    assert_eq!(case.bench.names(), before);
+    case.run(&more).expect(0);
+    let mut expected: Vec<String> = before.into_iter().chain(names.map(str::to_owned)).collect();
+    expected.sort();
+    assert_eq!(case.bench.names(), expected);
+    // Each of them is in the way of the next run, and of its dry run.
+    for name in names {
+        for other in names.iter().filter(|other| **other != name) {
+            std::fs::remove_file(case.bench.path(other)).unwrap();
+        }
+        for dry in [&[][..], &["--dry-run"]] {
+            let refused = case.run(&[&more[..], dry].concat()).expect(2).err;
+            assert!(refused.contains(&format!("/{name}: the file exists")), "{refused}");
+            assert!(refused.ends_with("; nothing was written\n"), "{refused}");
+        }
+        std::fs::remove_file(case.bench.path(name)).unwrap();
+        case.run(&more).expect(0);
+    }
+}
+
+#[test]
 fn a_command_line_that_is_none_is_told_in_json_where_that_was_asked_for() {
     for words in [
         &["reencrypt", "in.db", "-w", "json"][..],

@@ -9,9 +9,10 @@ mod support;
 use etcd_rekey::bolt::{Defect, MetaDefect};
 use etcd_rekey::cli::Exit;
 use etcd_rekey::k3s::token::TokenError;
+use etcd_rekey::kube::cipher::NotOpened;
 use etcd_rekey::kube::kms::Problem;
 use etcd_rekey::kube::rotation::RotationError;
-use etcd_rekey::kube::{ConfigError, Provider};
+use etcd_rekey::kube::{ConfigError, Provider, Unreadable};
 use etcd_rekey::rekey::{Error, UnreadableValue};
 use etcd_rekey::{etcd, k3s, output};
 use std::collections::BTreeSet;
@@ -21,14 +22,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::builder::{Builder, key};
 use support::program::Bench;
+use support::transcript::{is_written_down, told, variant, variants};
 use support::{config, fixture, folder};
 
 /// The source files with the errors of the program, and the enum in each.
-const ENUMS: [(&str, &str); 8] = [
+const ENUMS: [(&str, &str); 12] = [
+    ("src/bolt/defect.rs", "MetaDefect"),
     ("src/bolt/defect.rs", "Defect"),
     ("src/etcd/error.rs", "Error"),
     ("src/kube/error.rs", "ConfigError"),
     ("src/kube/rotation.rs", "RotationError"),
+    ("src/kube/kms/error.rs", "Problem"),
+    ("src/kube/cipher.rs", "NotOpened"),
+    ("src/kube/sealed.rs", "Unreadable"),
     ("src/k3s/token.rs", "TokenError"),
     ("src/k3s/error.rs", "Error"),
     ("src/output/error.rs", "Error"),
@@ -38,35 +44,6 @@ const ENUMS: [(&str, &str); 8] = [
 fn plugin(problem: Problem) -> etcd_rekey::kube::kms::Error {
     let (name, endpoint) = ("\"vault\"".to_owned(), "unix:///vault.sock".to_owned());
     etcd_rekey::kube::kms::Error { name, endpoint, problem }
-}
-
-/// The variants of an enum, as its source has them.
-fn variants(source: &str, name: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap();
-    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap();
-    let (body, _) = body.split_once("\n}\n").unwrap();
-    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
-    let names = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
-    names.map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap().to_owned()).collect()
-}
-
-/// The name of the variant a value is.
-fn variant(error: &impl Debug) -> String {
-    format!("{error:?}").split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap().to_owned()
-}
-
-/// Holds a text against its transcript, or writes that anew.
-#[track_caller]
-fn is_written_down(name: &str, told: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(name);
-    if std::env::var("SNAPSHOTS").is_ok_and(|how| how == "overwrite") {
-        return std::fs::write(&path, told).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap();
-    for (number, (written, told)) in (1..).zip(written.lines().zip(told.lines())) {
-        assert_eq!(written, told, "line {number} of {}", path.display());
-    }
-    assert_eq!(written.lines().count(), told.lines().count(), "{}", path.display());
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -90,6 +67,11 @@ fn value(provider: &str) -> UnreadableValue {
         key_name: "key1".into(),
         error: "no key of this name was given".into(),
     }
+}
+
+fn of_metas() -> Vec<MetaDefect> {
+    use MetaDefect as D;
+    vec![D::Truncated, D::Magic(0xdead_beef), D::Version(3), D::Checksum]
 }
 
 fn of_bolt() -> Vec<Defect> {
@@ -166,6 +148,50 @@ fn of_rotation() -> Vec<RotationError> {
     vec![E::Disabled, E::NoSecondKey, E::Kms("vault".into()), E::Random("none".into())]
 }
 
+fn of_plugins() -> Vec<Problem> {
+    use Problem as P;
+    vec![
+        P::Unreachable {
+            call: "Decrypt",
+            timeout: std::time::Duration::from_secs(3),
+            why: "Connection refused".into(),
+        },
+        P::Refused { call: "Encrypt", why: "PermissionDenied: no".into() },
+        P::Nonsense { call: "Status", what: "version \"v3\"".into() },
+        P::Unhealthy("\"sick\"".into()),
+        P::KeyChanged { before: "\"1\"".into(), after: "\"2\"".into() },
+        P::Threads("none".into()),
+    ]
+}
+
+fn of_ciphers() -> Vec<NotOpened> {
+    use NotOpened as N;
+    vec![
+        N::TooShort,
+        N::NotMultiple,
+        N::NoBlock,
+        N::Padding,
+        N::Authentication,
+        N::TooLong,
+        N::OtherObject,
+        N::OtherPrefix,
+        N::Envelope("the sealed data key is cut short"),
+        N::NoDataKey("PermissionDenied: no".into()),
+    ]
+}
+
+fn of_values() -> Vec<Unreadable> {
+    use Unreadable as U;
+    vec![
+        U::NoSuchKey,
+        U::NotOpened(NotOpened::Padding),
+        U::Kms,
+        U::UnknownProvider,
+        U::NoObject,
+        U::Ambiguous(1, 2),
+    ]
+}
+
 fn of_tokens() -> Vec<TokenError> {
     vec![TokenError::Empty, TokenError::CaHashLength, TokenError::Format, TokenError::Bootstrap]
 }
@@ -177,7 +203,8 @@ fn of_k3s() -> Vec<k3s::Error> {
         E::Token(TokenError::Empty),
         E::Variable { variable: "K3S_TOKEN".into(), why: "it is not UTF-8".into() },
         E::NoToken { held: held.clone() },
-        E::WrongToken { given: strings(&["/bootstrap/ba9876543210"]), held: held.clone() },
+        E::WrongToken { given: strings(&["/bootstrap/ba9876543210"]), held: held.clone(), marked: false },
+        E::WrongToken { given: strings(&["/bootstrap/ba9876543210"]), held: held.clone(), marked: true },
         E::NoRecord,
         E::Deleted { held: held.clone() },
         E::SeveralRecords { held: held.clone() },
@@ -243,16 +270,7 @@ fn of_runs() -> Vec<Error> {
             resource: "secrets".into(),
             first: "/registry/secrets/default/a".into(),
         },
-        E::Kms(plugin(Problem::Unreachable {
-            call: "Decrypt",
-            timeout: std::time::Duration::from_secs(3),
-            why: "Connection refused".into(),
-        })),
-        E::Kms(plugin(Problem::Refused { call: "Encrypt", why: "PermissionDenied: no".into() })),
-        E::Kms(plugin(Problem::Nonsense { call: "Status", what: "version \"v3\"".into() })),
         E::Kms(plugin(Problem::Unhealthy("\"sick\"".into()))),
-        E::Kms(plugin(Problem::KeyChanged { before: "\"1\"".into(), after: "\"2\"".into() })),
-        E::Kms(plugin(Problem::Threads("none".into()))),
         E::NoSuchPlugin { name: "vault".into() },
         E::K3s(k3s::Error::NoRecord),
         E::Rotation(RotationError::NoSecondKey),
@@ -262,6 +280,10 @@ fn of_runs() -> Vec<Error> {
         E::NoSnapshot { verb: "prepare" },
         E::NoWriteConfig { verb: "rotate-keys" },
         E::Output(output::Error::Exists { path: path("out.db") }),
+        E::Replaced {
+            files: vec![path("new.yaml")],
+            source: output::Error::Io { path: path("out.db"), step: "giving it its name", source: broken() },
+        },
         E::ReadBack { file: path("out.db"), source: broken() },
         E::Verification { differences: differences.clone() },
         E::NotProven { differences },
@@ -272,7 +294,19 @@ fn of_runs() -> Vec<Error> {
         E::AuditRecord { file: path("audit.json"), why: "its version is 2, and 1 is known".into() },
         E::NotAsRecorded { differences: strings(&["the output: length is 1, the record says 2"]) },
         E::NoSuchObject { key: "default/a".into() },
-        E::NotOpened { key: "default/a".into(), why: "no key of this name was given".into() },
+        E::SeveralObjects {
+            key: "jobs/default/a".into(),
+            keys: strings(&["/registry/example.com/jobs/default/a", "/registry/jobs/default/a"]),
+        },
+        E::NoSuchResource {
+            typed: "secretz".into(),
+            nearest: Some("secrets".into()),
+            there: strings(&["configmaps", "secrets"]),
+        },
+        E::NoSuchResource { typed: "bogus".into(), nearest: None, there: strings(&["configmaps", "secrets"]) },
+        E::NoSuchResource { typed: "bogus".into(), nearest: None, there: Vec::new() },
+        E::NotOpened { key: "default/a".into(), why: "no key of this name was given".into(), record: false },
+        E::NotOpened { key: "default/a".into(), why: "no key of this name was given".into(), record: true },
         E::NoSuchCommand { name: "nonsense".into() },
         E::Unexpected("JSON could not be made".into()),
         E::Interrupted,
@@ -294,10 +328,16 @@ fn all() -> (Vec<(String, Error)>, Vec<BTreeSet<String>>) {
     let (mut errors, mut names) = (Vec::new(), Vec::new());
     let snapshot = |source| Error::Snapshot { file: path("snapshot.db"), source };
     let (e, n) = (&mut errors, &mut names);
+    let meta = |why| snapshot(etcd::Error::Structure(Defect::Meta { page: 0, why }));
+    put("bolt::MetaDefect", of_metas(), meta, e, n);
     put("bolt::Defect", of_bolt(), |d| snapshot(etcd::Error::Structure(d)), e, n);
     put("etcd::Error", of_etcd(), snapshot, e, n);
     put("kube::ConfigError", of_config(), |source| Error::Config { file: path("enc.yaml"), source }, e, n);
     put("kube::RotationError", of_rotation(), Error::Rotation, e, n);
+    put("kube::kms::Problem", of_plugins(), |problem| Error::Kms(plugin(problem)), e, n);
+    let closed = |why: String| Error::NotOpened { key: "default/a".into(), why, record: false };
+    put("kube::NotOpened", of_ciphers(), |why| closed(why.to_string()), e, n);
+    put("kube::Unreadable", of_values(), |why| closed(why.to_string()), e, n);
     put("k3s::TokenError", of_tokens(), |t| Error::K3s(k3s::Error::Token(t)), e, n);
     put("k3s::Error", of_k3s(), Error::K3s, e, n);
     put("output::Error", of_output(), Error::Output, e, n);
@@ -317,17 +357,10 @@ fn every_error_is_written_down() {
 
 #[test]
 fn every_error_has_one_line_and_a_remedy_of_one_line() {
-    let mut told = String::new();
-    for (name, error) in all().0 {
-        let (message, remedy) = (error.to_string(), error.remedy());
-        for line in [message.as_str(), remedy] {
-            assert!(!line.is_empty() && !line.contains('\n'), "{name}: {line}");
-            assert!(!line.ends_with('.'), "{name}: {line}");
-        }
-        let exit = Exit::from(&error).code();
-        told += &format!("{name}\nerror: {message}\n  {remedy}\nexit code {exit}, {}\n\n", error.kind());
-    }
-    is_written_down("errors.txt", &told);
+    let texts = all().0.into_iter().map(|(name, error)| {
+        told(&name, &error.to_string(), error.remedy(), error.kind(), Exit::from(&error).code())
+    });
+    is_written_down("errors.txt", &texts.collect::<String>());
 }
 
 #[test]
@@ -360,6 +393,7 @@ fn files() -> Bench {
     }
     let good = std::fs::read(bench.path("snapshot.db")).unwrap();
     bench.file("cut.db", &good[..good.len() - 32]);
+    bench.file("short.db", [&good[..499_712], &good[good.len() - 32..]].concat());
     bench.file("damaged.db", [&good[..9000], &[good[9000] ^ 1], &good[9001..]].concat());
     bench.file("text.db", "kind: Secret\n".repeat(1000));
     bench.file("gzip.db", b"\x1f\x8b\x08\x00");
@@ -382,6 +416,8 @@ fn files() -> Bench {
         "kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources:\n- resources: [secrets]\n  providers:\n  - kms: {apiVersion: v2, name: vault, endpoint: 'unix:///run/kms.sock'}\n  - identity: {}\n",
     );
     bench.file("token", "K10abc::server:pass");
+    let token = std::fs::read_to_string(bench.path("k3s-fresh.token")).unwrap();
+    bench.file("marked.token", format!("\u{feff}{token}"));
     bench.file("empty", "");
     bench.file("other.token", "another password");
     bench.file("no-record.json", "{}");
@@ -441,6 +477,23 @@ const RUNS: &[&str] = &[
     "verify snapshot.db --against snapshot.db --encryption-config new.yaml --decryption-config old.yaml",
     "verify snapshot.db --against snapshot.db --report no-record.json",
     "verify snapshot.db --against snapshot.db --report none.json",
+    "restore snapshot.db",
+    "snapshot restore snapshot.db",
+    "snapshot restore snapshot.db -w json",
+    "rotate-kyes snapshot.db",
+    "re-encrpyt snapshot.db",
+    "check short.db",
+    "list snapshot.db -r bogus",
+    "list snapshot.db -r secretz",
+    "list snapshot.db -r bogus -w json",
+    "get snapshot.db secrets/default/none",
+    "get snapshot.db deploy/default/none/more",
+    "get k3s-fresh default/none --reveal",
+    "get k3s-fresh app/empty --reveal",
+    "rotate-keys k3s-fresh --token-file marked.token -o out.db",
+    "reencrypt damaged.db --encryption-config new.yaml --decryption-config old.yaml -o out.db --progress-every 10",
+    "reencrypt snapshot.db --encryption-config new.yaml --decryption-config old.yaml -o out.db --report token",
+    "reencrypt snapshot.db --encryption-config new.yaml --decryption-config old.yaml -o out.db --write-config token --dry-run",
     "get snapshot.db default/none",
     "get small.db default/a --reveal",
     "get snapshot.db team-b/size-4096 --reveal",
@@ -451,7 +504,7 @@ const RUNS: &[&str] = &[
 fn a_failure_says_what_and_where_and_what_to_do_and_leaves_nothing() {
     let bench = files();
     let before = bench.names();
-    let mut told = String::new();
+    let mut text = String::new();
     for line in RUNS {
         let mut program = Command::new(env!("CARGO_BIN_EXE_etcd-rekey"));
         for variable in ["K3S_TOKEN", "K3S_TOKEN_FILE", "RKE2_TOKEN", "RKE2_TOKEN_FILE"] {
@@ -468,7 +521,7 @@ fn a_failure_says_what_and_where_and_what_to_do_and_leaves_nothing() {
             out.starts_with('{') || (last[0].starts_with("  ") && last[1].starts_with("error: ")),
             "{line}: {err}"
         );
-        told += &format!("$ etcd-rekey {line}\n{out}{err}exit code {code}\n\n");
+        text += &format!("$ etcd-rekey {line}\n{out}{err}exit code {code}\n\n");
     }
-    is_written_down("failures.txt", &told);
+    is_written_down("failures.txt", &text);
 }

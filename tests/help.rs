@@ -5,8 +5,10 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
-use support::program::{Bench, Ran, command, run, text};
+use support::program::{Bench, run, text};
+use support::screen::{
+    examples, fits_a_screen, flags_are_documented, help, nearly_right_flags_are_suggested, shell,
+};
 use support::{fixture, folder};
 
 const COMMANDS: [&str; 13] = [
@@ -25,28 +27,12 @@ const COMMANDS: [&str; 13] = [
     "man",
 ];
 
-fn help(words: &[&str]) -> String {
-    let ran: Ran = command(words).env("COLUMNS", "80").output().unwrap().into();
-    ran.expect(0).out
-}
-
 #[test]
-fn help_fits_a_screen_and_begins_with_what_the_command_does() {
+fn help_fits_a_screen_begins_with_what_the_command_does_and_ends_with_an_example() {
     for name in COMMANDS {
-        let (long, short) = (help(&[name, "--help"]), help(&[name, "-h"]));
-        for text in [&long, &short] {
-            assert!(text.lines().all(|line| line.chars().count() <= 80), "{name}: {text}");
-            let first = text.lines().next().unwrap();
-            assert!(first.ends_with(|c: char| c.is_alphanumeric()) && !first.starts_with("Usage"), "{text}");
-        }
-        let lines = long.lines().count();
-        // Those that make a key have more flags than there is room for.
-        let most = if long.contains("New key:") { 44 } else { 41 };
-        assert!(lines <= most, "{name}: {lines} lines\n{long}");
-        assert!(short.lines().count() <= 40, "{name}: {short}");
-        assert!(short.len() <= long.len());
+        fits_a_screen(&[name]);
     }
-    assert!(help(&["reencrypt", "-h"]).len() < help(&["reencrypt", "--help"]).len());
+    assert!(help(&["reencrypt", "-h"]).lines().count() < help(&["reencrypt", "--help"]).lines().count());
     assert!(help(&["--help"]).lines().count() <= 40);
 }
 
@@ -60,22 +46,16 @@ fn every_command_is_in_the_program_s_help() {
 
 #[test]
 fn every_flag_is_documented() {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/flags.md");
-    let document = std::fs::read_to_string(document).unwrap();
     for name in COMMANDS {
-        for line in help(&[name, "--help"]).lines().map(str::trim).filter(|line| line.starts_with('-')) {
-            let flag = line.split_whitespace().find(|word| word.starts_with("--")).unwrap();
-            assert!(flag == "--help" || document.contains(&format!("`{flag}")), "{name}: {flag}");
-        }
+        flags_are_documented(&[name], &["flags.md"]);
     }
 }
 
-/// The commands below "Example:", each in one line.
-fn examples(help: &str) -> Vec<String> {
-    let (_, below) = help.rsplit_once("Example").expect("an example");
-    let (_, lines) = below.split_once('\n').unwrap();
-    let joined = lines.replace("\\\n", " ");
-    joined.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+#[test]
+fn a_flag_that_is_nearly_right_leads_to_the_right_one_in_every_command() {
+    for name in COMMANDS {
+        nearly_right_flags_are_suggested(&[name]);
+    }
 }
 
 /// The files the examples name.
@@ -93,15 +73,6 @@ fn at_hand(bench: &Bench, name: &str) {
     let cluster = if name == "enable" { "k3s-disabled" } else { "k3s-reencrypt_finished" };
     copy(&fixture(cluster, "snapshot.db"), "on-demand-server-1");
     copy(&fixture(cluster, "token"), "token");
-}
-
-/// Runs a line as a shell does, with the program in the path.
-fn shell(bench: &Bench, line: &str) {
-    let program = Path::new(env!("CARGO_BIN_EXE_etcd-rekey")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let mut shell = Command::new("sh");
-    let ran = shell.args(["-c", line]).current_dir(bench.dir.path()).env("PATH", path).output().unwrap();
-    assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

@@ -458,7 +458,10 @@ fn a_record_is_opened_as_k3s_opens_it() {
     assert_eq!(error(&[(&key, &good, true)], &[]), Some(Error::NoToken { held: held.clone() }));
     assert_eq!(error(&[(&key, &good, false)], &["pw"]), Some(Error::Deleted { held: held.clone() }));
     let given = vec![told(&old_key)];
-    assert_eq!(error(&[(&key, &good, true)], &["old"]), Some(Error::WrongToken { given, held: held.clone() }));
+    assert_eq!(
+        error(&[(&key, &good, true)], &["old"]),
+        Some(Error::WrongToken { given, held: held.clone(), marked: false })
+    );
     let mut both = vec![told(&key), told(&old_key)];
     both.sort();
     let several = error(&[(&key, &good, true), (&old_key, &old, true)], &["pw", "old"]);

@@ -9,6 +9,7 @@ use etcd_rekey::kube::manifest::Node;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::builder::{Builder, key, object, seal};
+use support::clusters::Cluster;
 use support::program::{Bench, Ran, command, run, text};
 use support::{config, folder};
 
@@ -65,6 +66,90 @@ fn filters_leave_out_what_does_not_fit_and_only_that() {
         .collect();
     assert!(order.is_sorted());
     assert!(list(snapshot, &["--name", "nothing has this name"]).is_empty());
+}
+
+#[test]
+fn resources_are_named_as_kubectl_takes_them_and_others_are_refused() {
+    let rotated = folder("kube-rotated");
+    let snapshot = rotated.join("snapshot.db");
+    let snapshot = text(&snapshot);
+    for (typed, plural) in [
+        ("secret", "secrets"),
+        ("Secret", "secrets"),
+        ("cm", "configmaps"),
+        ("deploy", "deployments.apps"),
+        ("deployment.apps", "deployments.apps"),
+        ("sa", "serviceaccounts"),
+    ] {
+        let found = list(snapshot, &["-r", typed]);
+        assert!(!found.is_empty(), "{typed}");
+        assert_eq!(found, list(snapshot, &["-r", plural]), "{typed}");
+        assert!(found.iter().all(|object| object["resource"] == plural), "{typed}");
+    }
+    // Of what Kubernetes has, none is an answer.
+    assert!(list(snapshot, &["-r", "cronjobs"]).is_empty());
+    assert!(list(snapshot, &["-r", "cj"]).is_empty());
+    for (typed, hint) in [
+        ("secretz", "did you mean secrets?"),
+        ("secrets.apps", "did you mean secrets?"),
+        ("bogus", "it holds configmaps, "),
+        ("", "it holds configmaps, "),
+    ] {
+        let refused = run(&["list", snapshot, "-r", typed]).expect(2);
+        assert!(refused.out.is_empty() && refused.err.contains(hint), "{typed}: {}", refused.err);
+        assert_eq!(refused.err.lines().count(), 2, "{}", refused.err);
+    }
+    let refused = run(&["list", snapshot, "-r", "bogus\u{1b}", "-w", "json"]).expect(2).json();
+    assert_eq!(refused["error"]["kind"], "not-found");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("bogus\\x1b"), "{refused}");
+}
+
+#[test]
+fn objects_are_named_as_kubectl_takes_them() {
+    let made = made();
+    let secret = made.get("default/s", &["-w", "json"]).expect(0).json();
+    for name in ["secrets/default/s", "secret/default/s", "/registry/secrets/default/s"] {
+        assert_eq!(made.get(name, &["-w", "json"]).expect(0).json(), secret, "{name}");
+    }
+    let widget = made.get("widget/default/w", &[]).expect(0).out;
+    assert!(widget.contains("/registry/example.com/widgets/default/w"), "{widget}");
+    assert!(made.get("po/default/p", &[]).expect(0).out.contains("/registry/pods/default/p"));
+    for name in ["s", "secret/s", "widgets.example.org/default/w", "default/s/", "registry/secrets/default/s"] {
+        let told = made.get(name, &[]).expect(2).err;
+        assert!(told.contains("RESOURCE/NAMESPACE/NAME"), "{name}: {told}");
+    }
+    // Two resources of one name: neither is guessed.
+    let mut builder = Builder::default();
+    builder.record("/registry/jobs/default/j", &object("Job", "default", "j", b"x"));
+    let job = br#"{"apiVersion":"example.com/v1","kind":"Job","metadata":{"name":"j","namespace":"default"}}"#;
+    builder.record("/registry/example.com/jobs/default/j", job);
+    let snapshot = made.bench.file("jobs.db", builder.snapshot());
+    let told = run(&["get", text(&snapshot), "jobs/default/j"]).expect(2).err;
+    assert!(told.contains("/registry/example.com/jobs/default/j, /registry/jobs/default/j"), "{told}");
+    run(&["get", text(&snapshot), "jobs.batch/default/j"]).expect(0);
+}
+
+#[test]
+fn what_does_not_open_says_what_would_open_it() {
+    let cluster = Cluster::of("k3s-fresh");
+    let listed = list(text(&cluster.snapshot), &["-r", "secrets", "--sealed-by", "aescbc"]);
+    let key = listed[0]["key"].as_str().unwrap();
+    let get = |more: &[&str]| {
+        let mut program = command(&[&["get", text(&cluster.snapshot), key], more].concat());
+        for variable in ["K3S_TOKEN", "K3S_TOKEN_FILE", "RKE2_TOKEN", "RKE2_TOKEN_FILE"] {
+            program.env_remove(variable);
+        }
+        Ran::from(program.output().unwrap())
+    };
+    let told = get(&[]).expect(0).out;
+    assert!(told.contains("does not open") && told.contains("\nto open it, give the server token"), "{told}");
+    assert!(get(&["--reveal"]).expect(4).err.contains("give the server token as --token-file"));
+    let opened = get(&["--token-file", text(&cluster.token)]).expect(0).out;
+    assert!(!opened.contains("to open it"), "{opened}");
+    let rotated = folder("kube-rotated");
+    let snapshot = rotated.join("snapshot.db");
+    let told = run(&["get", text(&snapshot), "team-b/size-4096"]).expect(0).out;
+    assert!(told.contains("\nto open it, give the configuration"), "{told}");
 }
 
 #[test]

@@ -14,6 +14,12 @@ mod certificates;
 mod client;
 #[path = "live/compare.rs"]
 mod compare;
+#[path = "live/errors.rs"]
+mod errors;
+#[path = "live/help.rs"]
+mod help;
+#[path = "live/machine_output.rs"]
+mod machine_output;
 #[path = "live/members.rs"]
 mod members;
 #[path = "live/proxy.rs"]

@@ -205,6 +205,42 @@ fn a_record_has_its_name_after_what_it_tells_of_or_nothing_has() {
 }
 
 #[test]
+fn what_has_replaced_another_file_is_never_passed_over() {
+    let bench = Bench::new();
+    let input = small(&bench);
+    let options = Options {
+        output: bench.path("out.db"),
+        write_config: Some(bench.path("new.yaml")),
+        report: Some(bench.path("audit.json")),
+        force: true,
+        ..Options::default()
+    };
+    let names = ["new.yaml", "out.db", "audit.json.sha256", "audit.json"];
+    let mut replaced = Vec::new();
+    for nth in 1.. {
+        for name in names {
+            bench.file(name, "precious");
+        }
+        let left = Arc::new(AtomicU64::new(nth));
+        let disk = Failing { left, for_ever: false, only: None, asked: Arc::default() };
+        let result = reencrypt(&input, &task::of(Verb::RotateKeys), &options, &disk, &Silent);
+        let Err(error) = result else { break };
+        let gone: Vec<_> =
+            names.into_iter().filter(|name| std::fs::read(bench.path(name)).unwrap() != b"precious").collect();
+        assert_eq!(error.left_something(), !gone.is_empty(), "{error}: {gone:?}");
+        if let Error::Replaced { files, .. } = &error {
+            assert_eq!(
+                files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect::<Vec<_>>(),
+                gone
+            );
+            replaced.push(gone.len());
+        }
+    }
+    // Each name but the first can be the one that is refused.
+    assert_eq!(replaced, [1, 2, 3]);
+}
+
+#[test]
 fn an_error_of_the_disk_that_an_early_sync_meets_is_not_lost() {
     let bench = Bench::new();
     let mut builder = Builder::default();

@@ -6,8 +6,8 @@ mod reading;
 mod writing;
 
 #[cfg(feature = "live")]
-pub use flags::Common;
-pub use flags::{Keys, Messages, ProgressMode, Rewrite, Running, WriteOut};
+pub use flags::{Common, FILES, KEYS, RUNNING};
+pub use flags::{Keys, Messages, ProgressMode, Reading, Rewrite, Running, WriteOut};
 pub use reading::{Check, Get, List, Status, Verify};
 pub use writing::{Disable, KeyProvider, Reencrypt, RotateKeys, Step};
 
@@ -62,9 +62,9 @@ pub enum Command {
     /// Show one object of a snapshot; its content only with --reveal
     #[command(after_help = help::GET, disable_help_flag = true)]
     Get(Get),
-    /// Save a snapshot from a live etcd, compare one with a restored cluster, rehearse a restore
+    /// Save from a live etcd, compare one with a snapshot, rehearse a restore
     #[cfg(feature = "live")]
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::SNAPSHOT)]
     Snapshot(super::live_flags::Snapshot),
     /// Not in this binary: it was built without the feature `live`
     #[cfg(not(feature = "live"))]

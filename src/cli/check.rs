@@ -74,9 +74,8 @@ pub fn run(args: &Check) -> Exit {
             write_out::text(&format!("{table}{name}: sound\n"))
         }
         Some((first, others)) => {
-            // The first is told as the error; where there are more, all are listed.
-            let all = if others.is_empty() { &[][..] } else { &found.errors };
-            let lines: String = all.iter().map(|error| format!("{name}: {error}\n")).collect();
+            // The first is told as the error; there may be more to know.
+            let lines: String = others.iter().map(|error| format!("{name}: also: {error}\n")).collect();
             let told = write_out::text(&lines);
             let exit = write_out::error(&file.error(first.clone()), how);
             if told == Exit::Done { exit } else { told }

@@ -123,12 +123,14 @@ impl From<&rekey::Error> for Exit {
             | Error::NoSnapshot { .. }
             | Error::NoSuchCommand { .. }
             | Error::NoSuchObject { .. }
+            | Error::SeveralObjects { .. }
+            | Error::NoSuchResource { .. }
             | Error::AuditRecord { .. }
             | Error::NoSuchPlugin { .. } => Self::Usage,
             Error::Open { .. } | Error::Unpack { .. } | Error::ReadBack { .. } | Error::InputChanged { .. } => {
                 Self::Io
             }
-            Error::Output(error) => error.into(),
+            Error::Output(error) | Error::Replaced { source: error, .. } => error.into(),
             Error::Verification { .. } | Error::NotProven { .. } | Error::NotAsRecorded { .. } => {
                 Self::Verification
             }

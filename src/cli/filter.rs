@@ -1,21 +1,31 @@
 //! Which objects of a snapshot are meant.
 
 use super::args::List;
+use crate::etcd::escape;
 use crate::kube::resource::{KeyPath, key_prefix};
 use crate::kube::sealed::Seal;
+use crate::kube::{GroupResource, typed_name};
+use crate::rekey::Error;
 use crate::rekey::inventory::Item;
+use std::collections::BTreeMap;
+
+/// How alike two names have to be, from 0 to 1, for one to be suggested for the other.
+const ALIKE: f64 = 0.75;
 
 /// What `list` was told to leave out.
 pub struct Filter<'f> {
     args: &'f List,
     prefix: String,
+    /// The resources met, and whether they are meant.
+    resources: BTreeMap<GroupResource, bool>,
 }
 
 impl<'f> Filter<'f> {
     /// As the flags say.
     #[must_use]
     pub fn new(args: &'f List) -> Self {
-        Self { args, prefix: key_prefix(&args.keys.etcd_prefix) }
+        let prefix = key_prefix(&args.reading.keys.etcd_prefix);
+        Self { args, prefix, resources: BTreeMap::new() }
     }
 
     /// Namespace and name of an object, as its etcd key tells them.
@@ -27,15 +37,42 @@ impl<'f> Filter<'f> {
         }
     }
 
+    fn means(&mut self, resource: &GroupResource) -> bool {
+        if let Some(meant) = self.resources.get(resource) {
+            return *meant;
+        }
+        let meant = self.args.resource.as_ref().is_none_or(|typed| typed_name::means(typed, resource));
+        self.resources.insert(resource.clone(), meant);
+        meant
+    }
+
+    /// Refuses a resource that neither Kubernetes nor the snapshot has, once
+    /// everything was seen.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchResource`].
+    pub fn resource_exists(&self) -> Result<(), Error> {
+        let Some(typed) = &self.args.resource else { return Ok(()) };
+        if typed_name::is_known(typed) || self.resources.values().any(|meant| *meant) {
+            return Ok(());
+        }
+        let alike = |name: &str| strsim::jaro_winkler(typed, name);
+        let nearest = self.resources.keys().max_by(|a, b| alike(&a.resource).total_cmp(&alike(&b.resource)));
+        Err(Error::NoSuchResource {
+            typed: escape(typed.as_bytes()),
+            nearest: nearest.filter(|name| alike(&name.resource) > ALIKE).map(ToString::to_string),
+            there: self.resources.keys().map(|name| escape(name.resource.as_bytes())).collect(),
+        })
+    }
+
     /// Whether a value is meant.
     #[must_use]
-    pub fn takes(&self, item: &Item<'_, '_>) -> bool {
-        let List { resource, namespace, name, key, sealed_by, revisions, .. } = self.args;
+    pub fn takes(&mut self, item: &Item<'_, '_>) -> bool {
+        let meant = self.means(&item.resource);
+        let List { namespace, name, key, sealed_by, revisions, .. } = self.args;
         let (namespace_is, name_is) = self.names(item.record.kv.key);
         (item.current || *revisions)
-            && resource
-                .as_ref()
-                .is_none_or(|wanted| *wanted == item.resource.to_string() || *wanted == item.resource.resource)
+            && meant
             && namespace.as_deref().is_none_or(|wanted| namespace_is == Some(wanted))
             && name
                 .as_ref()

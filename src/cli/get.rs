@@ -1,6 +1,7 @@
 //! `get`.
 
 use super::args::{Get, WriteOut};
+use super::wanted::Wanted;
 use super::{Exit, inputs, write_out};
 use crate::etcd::escape;
 use crate::etcd::history::Record;
@@ -10,6 +11,7 @@ use crate::kube::resource::key_prefix;
 use crate::rekey::Error;
 use crate::rekey::inventory::{Seen, look};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use zeroize::Zeroizing;
 
@@ -19,38 +21,58 @@ struct Found {
     plain: Result<Zeroizing<Vec<u8>>, String>,
     /// The object, where it can be shown as one.
     object: Option<Node>,
+    /// The snapshot has a record with keys, and no token was given for it.
+    closed_record: bool,
+}
+
+impl Found {
+    /// Why it does not open, and what to do about it.
+    fn closed(&self, args: &Get) -> Option<Error> {
+        let why = self.plain.as_ref().err()?.clone();
+        Some(Error::NotOpened { key: escape(args.key.as_bytes()), why, record: self.closed_record })
+    }
 }
 
 /// Runs the command.
 pub fn run(args: &Get) -> Exit {
     match find(args).and_then(|found| show(args, &found)) {
         Ok(exit) => exit,
-        Err(error) => write_out::error(&error, args.common.write_out),
+        Err(error) => write_out::error(&error, args.reading.common.write_out),
     }
 }
 
 fn find(args: &Get) -> Result<Found, Error> {
-    let prefix = key_prefix(&args.keys.etcd_prefix);
-    let wanted =
-        if args.key.starts_with('/') { args.key.clone() } else { format!("{prefix}secrets/{}", args.key) };
-    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
+    let prefix = key_prefix(&args.reading.keys.etcd_prefix);
+    let file = inputs::snapshot(&args.snapshot, args.reading.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
-    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
+    let known = inputs::opened(&args.reading, &file, &source)?;
+    let closed_record = known.cluster.is_none() && !known.records.is_empty();
+    let wanted = Wanted::new(&prefix, &args.key);
     let (_, keys) = source.keys().map_err(|e| file.error(e))?;
-    // The last that was written under this key, deletions too.
-    let mut last = None;
+    // The last that was written under each key that is meant, deletions too.
+    let mut last = BTreeMap::new();
     for (number, entry) in (0..).zip(keys.entries()) {
         let entry = entry.map_err(|e| file.error(e))?;
         let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
         let met = args.revision.is_none_or(|asked| record.revision.revision.main <= asked);
-        if met && record.kv.key == wanted.as_bytes() {
-            last = Some((number, record));
+        if met && wanted.means(record.kv.key) {
+            last.insert(record.kv.key, (number, record));
         }
     }
+    last.retain(|_, (_, record)| !record.revision.tombstone);
+    let one = match last.remove(wanted.key.as_bytes()) {
+        None if last.len() > 1 => {
+            let keys = last.keys().map(|key| escape(key)).collect();
+            return Err(Error::SeveralObjects { key: escape(args.key.as_bytes()), keys });
+        }
+        None => last.pop_first().map(|(_, one)| one),
+        one => one,
+    };
     let mut opened = Zeroizing::new(Vec::new());
-    let found = last.filter(|(_, record)| !record.revision.tombstone).map(|(number, record)| {
+    let found = one.map(|(number, record)| {
         let current = source.history.is_live(number);
-        describe(record, current, look(record, current, &rules, &mut opened), &prefix)
+        let seen = look(record, current, &known.rules, &mut opened);
+        Found { closed_record, ..describe(record, current, seen, &prefix) }
     });
     file.unchanged()?;
     found.ok_or_else(|| Error::NoSuchObject { key: escape(args.key.as_bytes()) })
@@ -102,7 +124,7 @@ fn describe(record: Record<'_>, current: bool, seen: Seen<'_, '_>, prefix: &str)
             (Ok(Zeroizing::new(kv.value.to_vec())), None)
         }
     };
-    Found { about, plain, object }
+    Found { about, plain, object, closed_record: false }
 }
 
 /// What may be shown of an object without revealing it. Annotations can hold
@@ -136,12 +158,11 @@ fn outline(object: &Node) -> Value {
 }
 
 fn show(args: &Get, found: &Found) -> Result<Exit, Error> {
-    let how = args.common.write_out;
-    let plain = match &found.plain {
-        Err(why) if args.reveal => {
-            return Err(Error::NotOpened { key: escape(args.key.as_bytes()), why: why.clone() });
-        }
-        plain => plain.as_ref().ok().filter(|_| args.reveal),
+    let how = args.reading.common.write_out;
+    let closed = found.closed(args);
+    let plain = match closed {
+        Some(error) if args.reveal => return Err(error),
+        _ => found.plain.as_ref().ok().filter(|_| args.reveal),
     };
     Ok(match (plain, &found.object) {
         (plain, _) if how == WriteOut::Json => {
@@ -159,7 +180,10 @@ fn show(args: &Get, found: &Found) -> Result<Exit, Error> {
             write_out::text(&format!("{}\n", plain.escape_ascii()))
         }
         (Some(plain), _) => write_out::bytes(plain),
-        (None, _) => write_out::text(&about(&found.about, how == WriteOut::Table)),
+        (None, _) => {
+            let remedy = closed.map(|error| format!("\nto open it, {}\n", error.remedy()));
+            write_out::text(&(about(&found.about, how == WriteOut::Table) + &remedy.unwrap_or_default()))
+        }
     })
 }
 

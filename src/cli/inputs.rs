@@ -1,8 +1,10 @@
 //! Configurations, tokens and snapshots, read from the files the flags name.
 
-use super::args::Keys;
+use super::args::{Keys, Reading};
+use crate::k3s::proof::Proof;
 use crate::k3s::{self, Cluster, Token};
 use crate::kube::{ConfigError, EncryptionConfiguration};
+use crate::rekey::proof::{self, Given};
 use crate::rekey::source::{SnapshotFile, Source};
 use crate::rekey::{Error, Rules, data_keys, task};
 use std::io::Read;
@@ -165,7 +167,7 @@ fn token_of(variable: &str, text: Result<Zeroizing<String>, String>) -> Result<V
 
 /// What opens the values of a snapshot, for reading alone: the configurations
 /// given and, with a token, those in the record of a K3s or RKE2 cluster.
-pub struct Reading {
+pub struct Opened {
     /// The keys.
     pub rules: Rules,
     /// The cluster, where a token opened its record.
@@ -178,12 +180,9 @@ pub struct Reading {
 ///
 /// # Errors
 /// As [`config`] and [`tokens`]; a token that does not fit.
-pub fn reading(
-    config_file: Option<&Path>,
-    keys: &Keys,
-    file: &SnapshotFile,
-    source: &Source<'_>,
-) -> Result<Reading, Error> {
+pub fn opened(flags: &Reading, file: &SnapshotFile, source: &Source<'_>) -> Result<Opened, Error> {
+    let Reading { encryption_config, keys, .. } = flags;
+    let config_file = encryption_config.as_deref();
     let Configs { first, read } = configs(config_file, keys)?;
     let mut read: Vec<_> = first.into_iter().chain(read).collect();
     let tokens = tokens(&keys.token_file)?.tokens;
@@ -200,7 +199,35 @@ pub fn reading(
     }
     let rules = Rules::reading(&read, &keys.etcd_prefix)
         .map_err(|source| Error::Config { file: config_file.unwrap_or(Path::new("-")).to_owned(), source })?;
-    Ok(Reading { rules, cluster, records })
+    Ok(Opened { rules, cluster, records })
+}
+
+/// A snapshot file, and what was read of it.
+pub type Side<'s> = (&'s SnapshotFile, &'s Source<'s>);
+
+/// What an output is to be proven by: see [`proof::of`].
+///
+/// # Errors
+/// As [`proof::of`]; [`k3s::Error::NoRecord`] where a token was given, and
+/// there is nothing it could open.
+pub fn proof(
+    (input, output): (Side<'_>, Side<'_>),
+    config: Option<&PathBuf>,
+    keys: &Keys,
+    compacted: bool,
+) -> Result<(Rules, Option<Proof>), Error> {
+    let Configs { first, read } = configs(config.map(PathBuf::as_path), keys)?;
+    let given = Given {
+        config: config.cloned().zip(first),
+        read,
+        tokens: tokens(&keys.token_file)?.tokens,
+        etcd_prefix: keys.etcd_prefix.clone(),
+        compacted,
+    };
+    match proof::of(input, output, given) {
+        Err(Error::NoConfig) if !keys.token_file.is_empty() => Err(k3s::Error::NoRecord.into()),
+        done => done,
+    }
 }
 
 /// Asks KMS plugins for the data keys of everything that is to be read. What

@@ -72,16 +72,16 @@ impl Row<'_> {
 pub fn run(args: &List) -> Exit {
     match list(args) {
         Ok(exit) => exit,
-        Err(error) => write_out::error(&error, args.common.write_out),
+        Err(error) => write_out::error(&error, args.reading.common.write_out),
     }
 }
 
 fn list(args: &List) -> Result<Exit, Error> {
-    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
+    let file = inputs::snapshot(&args.snapshot, args.reading.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
-    let rules = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?.rules;
+    let rules = inputs::opened(&args.reading, &file, &source)?.rules;
     inputs::data_keys(&rules, &file, &source)?;
-    let filter = Filter::new(args);
+    let mut filter = Filter::new(args);
     let (mut lines, mut resources, mut seals) = (Vec::new(), Texts::default(), Texts::default());
     visit(&file, &source, &rules, |item| {
         if filter.takes(&item) {
@@ -105,6 +105,7 @@ fn list(args: &List) -> Result<Exit, Error> {
         ))
     });
     file.unchanged()?;
+    filter.resource_exists()?;
     let row = |line: &Line<'_>| {
         let (namespace, name) = filter.names(line.key);
         let escaped = |text: &str| escape(text.as_bytes());
@@ -122,9 +123,9 @@ fn list(args: &List) -> Result<Exit, Error> {
         }
     };
     let rows = || lines.iter().map(row);
-    Ok(write_out::stream(|out| match args.common.write_out {
+    Ok(write_out::stream(|out| match args.reading.common.write_out {
         WriteOut::Json => as_json(out, rows()),
-        how => as_text(out, rows, how == WriteOut::Table, args.messages.verbose),
+        how => as_text(out, rows, how == WriteOut::Table, args.reading.messages.verbose),
     }))
 }
 

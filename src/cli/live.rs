@@ -2,7 +2,6 @@
 
 use super::args::WriteOut;
 use super::live_flags::{Compare, Connecting, Opening, Rehearse, Save, Snapshot};
-use super::progress::Shown;
 use super::write_out::Told;
 use super::{Exit, inputs, live_text, signals, write_out};
 use crate::kube::kms::sealer::Purpose;
@@ -10,47 +9,66 @@ use crate::live::compare::{Given, compare};
 use crate::live::finding::Compared;
 use crate::live::programs::Programs;
 use crate::live::rehearse::{Stage, rehearse};
-use crate::live::save::{Target, save};
+use crate::live::save::{Target, plan, save};
 use crate::live::{self, Error, cluster};
 use crate::output::SystemDisk;
 use crate::rekey::source::{SnapshotFile, Source};
-use crate::rekey::{self, Rules, data_keys, proof};
+use crate::rekey::{self, Rules, data_keys};
 use serde::Serialize;
 use serde_json::json;
 
 /// Runs a command.
 pub fn run(args: &Snapshot) -> Exit {
-    let (done, how) = match args {
-        Snapshot::Save(args) => (saved(args), args.write_out),
-        Snapshot::Compare(args) => (compared(args), args.common.write_out),
-        Snapshot::Rehearse(args) => (rehearsed(args), args.common.write_out),
-    };
-    done.unwrap_or_else(|error| match error {
-        // Some of these have more to tell.
-        Error::Rekey(error) => write_out::error(&error, how),
-        error => {
-            let (message, exit) = (error.to_string(), Exit::from(&error));
-            Told { kind: error.kind(), message: &message, remedy: error.remedy(), exit }.tell(
-                how,
-                json!({}),
-                "",
-            )
+    match args {
+        Snapshot::Save(args) => saved(args).unwrap_or_else(|error| told(error, args.write_out, true)),
+        Snapshot::Compare(args) => {
+            compared(args).unwrap_or_else(|error| told(error, args.common.write_out, false))
         }
-    })
+        Snapshot::Rehearse(args) => {
+            rehearsed(args).unwrap_or_else(|error| told(error, args.common.write_out, false))
+        }
+    }
+}
+
+/// Tells an error, of a command that writes or of one that does not.
+fn told(error: Error, how: WriteOut, writes: bool) -> Exit {
+    let error = match error {
+        // Some of these have more to tell.
+        Error::Rekey(error) if writes => return write_out::unwritten(&error, how),
+        Error::Rekey(error) => return write_out::error(&error, how),
+        error => error,
+    };
+    let there = matches!(&error, Error::Output(error) if error.is_there());
+    let remedy = write_out::remedy_of_unwritten(error.remedy(), there || !writes);
+    let (message, exit) = (error.to_string(), Exit::from(&error));
+    Told { kind: error.kind(), message: &message, remedy: &remedy, exit }.tell(how, json!({}), "")
 }
 
 fn saved(args: &Save) -> Result<Exit, Error> {
     let Connecting { endpoints, dialer, .. } = args.connection.connecting()?;
     let [endpoint] = endpoints.as_slice() else { return Err(Error::OneEndpoint { given: endpoints.len() }) };
     signals::watch();
-    let progress = Shown::counting(args.progress);
+    let progress = args.telling.shown();
     let target = Target { output: args.output.clone(), replace: args.overwrite };
+    let json = args.write_out == WriteOut::Json;
+    if args.dry_run {
+        let planned = live::run(plan(&dialer, endpoint, &target, &SystemDisk, &progress))?;
+        drop(progress);
+        return Ok(if json {
+            write_out::json(&planned)
+        } else {
+            write_out::text(&live_text::planned(&planned, &target.output))
+        });
+    }
     let saved = live::run(save(&dialer, endpoint, &target, &SystemDisk, &progress));
     drop(progress);
     let saved = saved?;
-    Ok(match args.write_out {
-        WriteOut::Json => write_out::json(&saved),
-        _ => write_out::text(&live_text::saved(&saved)),
+    Ok(if json {
+        write_out::json(&saved)
+    } else if args.telling.messages.quiet {
+        write_out::warn(&saved.member.alarms)
+    } else {
+        write_out::text(&live_text::saved(&saved))
     })
 }
 
@@ -60,7 +78,7 @@ fn compared(args: &Compare) -> Result<Exit, Error> {
     let source = inputs::verified(&file, false)?;
     let rules = rules(&args.opening, &file, &source)?;
     signals::watch();
-    let progress = Shown::counting(args.progress);
+    let progress = args.telling.shown();
     let given = Given { file: &file, source: &source, rules: rules.as_ref() };
     let found = live::run(async {
         if args.cluster {
@@ -69,7 +87,9 @@ fn compared(args: &Compare) -> Result<Exit, Error> {
         compare(&dialer, &endpoints, given, &progress).await
     });
     drop(progress);
-    Ok(tell(&found?, |found| found, &[], args.common.write_out))
+    let found = found?;
+    let said = Said { how: args.common.write_out, quiet: args.telling.messages.quiet, before: &[] };
+    Ok(said.tell(&found, &found))
 }
 
 fn rehearsed(args: &Rehearse) -> Result<Exit, Error> {
@@ -79,7 +99,7 @@ fn rehearsed(args: &Rehearse) -> Result<Exit, Error> {
     let rules = rules(&args.opening, &file, &source)?;
     let user = args.who.user()?;
     signals::watch();
-    let progress = Shown::counting(args.progress);
+    let progress = args.telling.shown();
     let stage = Stage {
         programs: &programs,
         skip_hash_check: args.common.skip_hash_check,
@@ -90,8 +110,9 @@ fn rehearsed(args: &Rehearse) -> Result<Exit, Error> {
     let found = rehearse(stage, &file, &source, rules.as_ref(), &progress);
     drop(progress);
     let found = found?;
-    let rows = live_text::rehearsal(&found);
-    Ok(tell(&found, |found| &found.compared, &rows, args.common.write_out))
+    let before = live_text::rehearsal(&found);
+    let said = Said { how: args.common.write_out, quiet: args.telling.messages.quiet, before: &before };
+    Ok(said.tell(&found, &found.compared))
 }
 
 /// What opens live values, and is to seal them: the configuration given, or
@@ -101,64 +122,72 @@ fn rules(opening: &Opening, file: &SnapshotFile, source: &Source<'_>) -> Result<
     if encryption_config.is_none() && keys.decryption_config.is_empty() && keys.token_file.is_empty() {
         return Ok(None);
     }
-    let inputs::Configs { first, read } = inputs::configs(encryption_config.as_deref(), keys)?;
-    let given = proof::Given {
-        config: encryption_config.clone().zip(first),
-        read,
-        tokens: inputs::tokens(&keys.token_file)?.tokens,
-        etcd_prefix: keys.etcd_prefix.clone(),
-        compacted: false,
-    };
-    let rules = proof::of((file, source), (file, source), given)?.0;
+    let pair = ((file, source), (file, source));
+    let rules = inputs::proof(pair, encryption_config.as_ref(), keys, false)?.0;
     data_keys::prepare(&rules, Purpose::Prove)?;
     data_keys::fetch(file, source, &rules, false, &|| false)?;
     Ok(Some(rules))
 }
 
-/// Tells what a comparison found, and whether that is enough.
-fn tell<T: Serialize>(
-    whole: &T,
-    compared: impl Fn(&T) -> &Compared,
-    before: &[live_text::Row],
+/// How a comparison is told.
+struct Said<'s> {
     how: WriteOut,
-) -> Exit {
-    let found = compared(whole);
-    let (message, remedy, exit) = if found.equal_but_old_keys() {
-        (
-            "the live etcd holds values that are not under the key that writes",
-            "see that every kube-apiserver has the new configuration, then have it write them again; or rekey another snapshot",
-            Exit::Verification,
-        )
+    quiet: bool,
+    /// Rows before those of the comparison.
+    before: &'s [live_text::Row],
+}
+
+impl Said<'_> {
+    /// Tells what a comparison found, `whole` as JSON, and whether that is
+    /// enough.
+    fn tell(&self, whole: &impl Serialize, found: &Compared) -> Exit {
+        let wrong = wrong(found);
+        let exit = wrong.map_or(Exit::Done, |told| told.exit);
+        if self.how == WriteOut::Json {
+            // The result tells itself what is wrong; the code is that of the text.
+            let written = write_out::json(whole);
+            return if written == Exit::Done { exit } else { written };
+        }
+        if self.quiet && exit == Exit::Done {
+            return write_out::warn(&found.warnings);
+        }
+        let written = write_out::text(&live_text::compared(found, self.before, self.how == WriteOut::Table));
+        wrong.map_or(written, |told| told.tell(self.how, json!({}), ""))
+    }
+}
+
+/// What is wrong with what a comparison found.
+fn wrong(found: &Compared) -> Option<Told<'static>> {
+    let (kind, exit) = ("verification", Exit::Verification);
+    if found.equal_but_old_keys() {
+        Some(Told {
+            message: "the live etcd holds values that are not under the key that writes",
+            remedy: "see that every kube-apiserver has the new configuration, then have it write them again; or rekey another snapshot",
+            kind,
+            exit,
+        })
     } else if !found.equal {
-        (
-            "the live etcd does not hold what the snapshot holds",
-            "restore every member anew from this one file; if that was done, report this",
-            Exit::Verification,
-        )
+        Some(Told {
+            message: "the live etcd does not hold what the snapshot holds",
+            remedy: "restore every member anew from this one file; if that was done, report this",
+            kind,
+            exit,
+        })
     } else if !found.all_asked() {
-        (
-            "the keys are those of the snapshot, but not every member could be asked for its hash",
-            "see to the members named above and run it again, or leave their endpoints away",
-            Exit::Live,
-        )
+        Some(Told {
+            message: "the keys are those of the snapshot, but not every member could be asked for its hash",
+            remedy: "see to the members named above and run it again, or leave their endpoints away",
+            kind: "unreachable",
+            exit: Exit::Live,
+        })
     } else if found.unreadable() {
-        (
-            "the live etcd holds what the snapshot holds, values that no key opens among them",
-            "give the configuration with their keys as --decryption-config",
-            Exit::CarriedOver,
-        )
+        Some(Told {
+            message: "the live etcd holds what the snapshot holds, values that no key opens among them",
+            remedy: "give the configuration with their keys as --decryption-config",
+            kind: "unreadable",
+            exit: Exit::CarriedOver,
+        })
     } else {
-        ("", "", Exit::Done)
-    };
-    if how == WriteOut::Json {
-        // The result tells itself what is wrong; the code is that of the text.
-        let written = write_out::json(whole);
-        return if written == Exit::Done { exit } else { written };
+        None
     }
-    let told = write_out::text(&live_text::compared(found, before, how == WriteOut::Table));
-    if exit == Exit::Done {
-        return told;
-    }
-    let kind = if exit == Exit::Live { "unreachable" } else { "verification" };
-    Told { kind, message, remedy, exit }.tell(how, json!({}), "")
 }

@@ -1,7 +1,9 @@
 //! Flags of the commands that talk to a live etcd, named as etcdctl's.
+#![allow(missing_docs, reason = "a flattened field would show its text as a flag's")]
 
-use super::args::{Common, Keys, ProgressMode, WriteOut};
+use super::args::{Common, FILES, KEYS, Keys, Messages, ProgressMode, RUNNING, WriteOut, help};
 use super::inputs;
+use super::progress::Shown;
 use crate::live::certificates::{LOCAL, Layout};
 use crate::live::dialer::User;
 use crate::live::endpoint::Transport;
@@ -13,19 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Heading of the flags that say where etcd is, and who asks.
+const CONNECTION: &str = "Where etcd is, and who asks";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
 pub enum Snapshot {
-    /// Save a snapshot of one member: streamed, its sum and its pages checked, then named
-    #[command(after_help = "Example:\n  etcd-rekey snapshot save snapshot.db --k3s")]
+    /// Save a snapshot of one member; it has its name once its sum and its pages are checked
+    #[command(after_help = help::SAVE, disable_help_flag = true)]
     Save(Save),
     /// Prove that a live etcd holds what a snapshot holds
-    #[command(
-        after_help = "Example:\n  etcd-rekey snapshot compare rekeyed.db --kubeadm --cluster --encryption-config new.yaml"
-    )]
+    #[command(after_help = help::COMPARE, disable_help_flag = true)]
     Compare(Compare),
-    /// Restore a snapshot into a temporary directory, start etcd on it, compare, and remove all of it
-    #[command(after_help = "Example:\n  etcd-rekey snapshot rehearse rekeyed.db --encryption-config new.yaml")]
+    /// Restore a snapshot into a temporary directory, start etcd on it, compare, remove all of it
+    #[command(after_help = help::REHEARSE, disable_help_flag = true)]
     Rehearse(Rehearse),
 }
 
@@ -34,18 +38,22 @@ pub enum Snapshot {
 pub struct Save {
     /// The snapshot to write
     pub output: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub connection: Connection,
     /// Replace a file that exists
-    #[arg(long)]
+    #[arg(long, help_heading = FILES)]
     pub overwrite: bool,
-    /// How to show progress
-    #[arg(long, value_enum, default_value = "auto")]
-    pub progress: ProgressMode,
-    /// How to print the result
-    #[arg(short = 'w', long, value_enum, default_value = "simple")]
+    /// Tell what would be saved, and write nothing
+    ///
+    /// Which member would be asked, how large its file is, and on which disk it would lie. What the run would refuse
+    /// is refused.
+    #[arg(long, help_heading = FILES)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Result as simple, table or json
+    #[arg(short = 'w', long, value_enum, value_name = "HOW", default_value = "simple", help_heading = RUNNING)]
     pub write_out: WriteOut,
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `snapshot compare`.
@@ -54,20 +62,16 @@ pub struct Compare {
     /// The snapshot the cluster was restored from
     pub snapshot: PathBuf,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
-    /// Ask every member of the cluster, by the addresses they give
-    #[arg(long)]
+    /// Ask every member, by the addresses they give
+    #[arg(long, help_heading = CONNECTION)]
     pub cluster: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub opening: Opening,
-    /// How to show progress
-    #[arg(long, value_enum, default_value = "auto")]
-    pub progress: ProgressMode,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// `snapshot rehearse`.
@@ -76,44 +80,61 @@ pub struct Rehearse {
     /// The snapshot to restore
     pub snapshot: PathBuf,
     /// Where etcd and etcdutl are; else PATH is searched
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = CONNECTION)]
     pub etcd_bin_dir: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
+    pub who: Who,
+    #[command(flatten)]
     pub opening: Opening,
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub who: Who,
-    /// How to show progress
-    #[arg(long, value_enum, default_value = "auto")]
+    pub common: Common,
+    #[command(flatten)]
+    pub telling: Telling,
+}
+
+/// What a run says while it runs.
+#[derive(Debug, Flags)]
+pub struct Telling {
+    /// Progress as auto, bar, plain, json or none
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto", help_heading = RUNNING)]
     pub progress: ProgressMode,
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
+    pub messages: Messages,
+}
+
+impl Telling {
+    /// How progress is shown.
+    #[must_use]
+    pub fn shown(&self) -> Shown {
+        Shown::counting(self.progress, self.messages)
+    }
 }
 
 /// What opens live values.
 #[derive(Debug, Flags)]
 pub struct Opening {
-    /// Open every live value too; its first key is the one all of them should be under
-    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    /// Open every live value, too
+    ///
+    /// Its first key is the one that all of them should be under.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file", help_heading = KEYS)]
     pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub keys: Keys,
 }
 
 /// Who asks, and how long nothing may come.
 #[derive(Debug, Flags)]
 pub struct Who {
-    /// The user of etcd's own; else `ETCDCTL_USER`
-    #[arg(long, value_name = "NAME")]
+    /// A user of etcd's own; else ETCDCTL_USER
+    #[arg(long, value_name = "NAME", help_heading = CONNECTION)]
     pub user: Option<String>,
-    /// File with the user's password, - for standard input; else `ETCDCTL_PASSWORD`
-    #[arg(long, value_name = "FILE")]
+    /// The user's password, - is stdin; else ETCDCTL_PASSWORD
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub password_file: Option<PathBuf>,
-    /// How long nothing may come before it is given up; however much comes may take as long as it takes
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    /// How long nothing may come
+    ///
+    /// After so long a time in which nothing came it is given up. However much comes may take as long as it takes.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = CONNECTION, hide_short_help = true)]
     pub stall_timeout: Duration,
 }
 
@@ -121,38 +142,54 @@ pub struct Who {
 #[derive(Debug, Flags)]
 #[allow(clippy::option_option, reason = "a flag that may have a value")]
 pub struct Connection {
-    /// Members to ask, several with commas between them; else `ETCDCTL_ENDPOINTS`, else 127.0.0.1:2379
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    /// Members; else ETCDCTL_ENDPOINTS or 127.0.0.1:2379
+    ///
+    /// Members to ask, several with commas between them. https://HOST:PORT, http://HOST:PORT, unix:///PATH; without
+    /// a scheme it is TLS where certificates are given.
+    #[arg(long, value_name = "URL", value_delimiter = ',', help_heading = CONNECTION)]
     pub endpoints: Vec<String>,
-    /// Authority that signed the server's certificate; else `ETCDCTL_CACERT`, else the system's
-    #[arg(long, value_name = "FILE")]
+    /// Who signed the server's; else ETCDCTL_CACERT
+    ///
+    /// The authority that signed the server's certificate; without one, those of the system are trusted.
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub cacert: Option<PathBuf>,
-    /// Certificate of the client; else `ETCDCTL_CERT`
-    #[arg(long, value_name = "FILE")]
+    /// Certificate of the client; else ETCDCTL_CERT
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub cert: Option<PathBuf>,
-    /// Its key; else `ETCDCTL_KEY`
-    #[arg(long, value_name = "FILE")]
+    /// Its key; else ETCDCTL_KEY
+    #[arg(long, value_name = "FILE", help_heading = CONNECTION)]
     pub key: Option<PathBuf>,
-    /// Use K3s's certificates, below this data directory [/var/lib/rancher/k3s], and this machine's member
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["rke2", "kubeadm", "cacert", "cert", "key"])]
+    /// This machine's K3s [/var/lib/rancher/k3s]
+    ///
+    /// This machine's member, with the certificates below K3s's data directory.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["rke2", "kubeadm", "cacert", "cert", "key"], help_heading = CONNECTION)]
     pub k3s: Option<Option<PathBuf>>,
-    /// Use RKE2's certificates, below this data directory [/var/lib/rancher/rke2], and this machine's member
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["kubeadm", "cacert", "cert", "key"])]
+    /// This machine's RKE2 [/var/lib/rancher/rke2]
+    ///
+    /// This machine's member, with the certificates below RKE2's data directory.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["kubeadm", "cacert", "cert", "key"], help_heading = CONNECTION)]
     pub rke2: Option<Option<PathBuf>>,
-    /// Use kubeadm's certificates, in this directory [/etc/kubernetes/pki], and this machine's member
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["cacert", "cert", "key"])]
+    /// This machine's kubeadm [/etc/kubernetes/pki]
+    ///
+    /// This machine's member, with kubeadm's certificates in this directory.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, conflicts_with_all = ["cacert", "cert", "key"], help_heading = CONNECTION)]
     pub kubeadm: Option<Option<PathBuf>>,
-    /// Take whatever certificate the server shows: whoever is in between reads and changes everything
-    #[arg(long)]
+    /// Take any certificate of the server
+    ///
+    /// Whoever is in between reads and changes everything.
+    #[arg(long, help_heading = CONNECTION, hide_short_help = true)]
     pub insecure_skip_tls_verify: bool,
-    /// Endpoints without a scheme: no TLS, whatever certificates are given; with =false, TLS
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// No TLS without a scheme; =false: TLS
+    ///
+    /// Endpoints without a scheme: no TLS, whatever certificates are given; with =false, TLS.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = CONNECTION, hide_short_help = true)]
     pub insecure_transport: Option<bool>,
-    /// How long a connection may take to be made
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    /// For a connection to be made
+    ///
+    /// How long a connection may take to be made.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, help_heading = CONNECTION, hide_short_help = true)]
     pub dial_timeout: Duration,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub who: Who,
 }
 

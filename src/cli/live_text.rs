@@ -2,9 +2,11 @@
 
 use super::write_out;
 use crate::live::finding::{Compared, Findings, Keys};
+use crate::live::member::Member;
 use crate::live::rehearse::Rehearsed;
-use crate::live::save::Saved;
+use crate::live::save::{Planned, Saved};
 use std::fmt::Write;
+use std::path::Path;
 
 /// What was looked at, what was found, and whether that is as it should be.
 pub type Row = [String; 3];
@@ -18,12 +20,10 @@ fn note(what: &str, found: impl Into<String>) -> Row {
     [what.to_owned(), found.into(), "noted".to_owned()]
 }
 
-/// What `snapshot save` says.
-pub fn saved(saved: &Saved) -> String {
-    let Saved { snapshot, keys, storage_version, member } = saved;
+/// The member a snapshot comes from, and what is wrong with it.
+fn member(member: &Member, storage_version: Option<&String>) -> String {
     let role = if member.leader { ", leader" } else { "" };
-    let storage =
-        storage_version.as_ref().map_or(String::new(), |version| format!(", storage version {version}"));
+    let storage = storage_version.map_or(String::new(), |version| format!(", storage version {version}"));
     let mut out = format!(
         "member {} of cluster {} at {}: etcd {}{role}{storage}\n",
         member.id, member.cluster, member.endpoint, member.version
@@ -31,6 +31,28 @@ pub fn saved(saved: &Saved) -> String {
     for alarm in &member.alarms {
         let _ = writeln!(out, "warning: {alarm}");
     }
+    out
+}
+
+/// What `snapshot save --dry-run` says.
+pub fn planned(planned: &Planned, output: &Path) -> String {
+    let Planned { disk, member: asked, .. } = planned;
+    format!(
+        "{}the snapshot would be about {} bytes long, at revision {} or later; {} are free in {}\n\
+         would write {}\nnothing was refused, and nothing was written\n",
+        member(asked, None),
+        disk.needed,
+        asked.revision,
+        disk.free,
+        disk.directory,
+        output.display()
+    )
+}
+
+/// What `snapshot save` says.
+pub fn saved(saved: &Saved) -> String {
+    let Saved { snapshot, keys, storage_version, member: asked } = saved;
+    let mut out = member(asked, storage_version.as_ref());
     let _ = writeln!(
         out,
         "revision {}, {keys} keys; status hash {:x}, HashKV {}",

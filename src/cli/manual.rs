@@ -62,7 +62,7 @@ fn text(command: &Command) -> std::io::Result<Vec<u8>> {
 fn print(command: &Command) -> Exit {
     match text(command) {
         Ok(text) => write_out::bytes(&text),
-        Err(_) => Exit::Unexpected,
+        Err(error) => write_out::error(&rekey::Error::Unexpected(error.to_string()), WriteOut::Simple),
     }
 }
 

@@ -25,6 +25,7 @@ mod summary;
 mod table;
 mod usage;
 mod verify;
+mod wanted;
 #[cfg(not(feature = "live"))]
 mod without_live;
 mod write_out;
@@ -41,6 +42,9 @@ use std::process::ExitCode;
 #[must_use]
 pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     let words = usage::of_other_programs(words.collect());
+    if let Some(exit) = usage::elsewhere(&words) {
+        return exit.into();
+    }
     let brief = words.iter().any(|word| word == "-h");
     let parser = args::help::for_terminal(Args::command(), brief);
     let parsed = parser.try_get_matches_from(&words).and_then(|found| Args::from_arg_matches(&found));

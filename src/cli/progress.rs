@@ -29,10 +29,8 @@ impl Shown {
     /// The same, for what is no rewrite: a phase that counts has a unit of its own.
     #[cfg(feature = "live")]
     #[must_use]
-    pub fn counting(mode: ProgressMode) -> Self {
-        let running = Running { progress: mode, progress_every: 1, threads: 0 };
-        let messages = Messages { verbose: false, quiet: false, help: None };
-        Self::new(&running, messages, "keys")
+    pub fn counting(progress: ProgressMode, messages: Messages) -> Self {
+        Self::new(&Running { progress, progress_every: 1, threads: 0 }, messages, "keys")
     }
 
     /// As the flags say; `unit` is what is counted.

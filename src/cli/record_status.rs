@@ -1,6 +1,6 @@
 //! What `status` says of a K3s or RKE2 cluster besides K3s's own words.
 
-use super::inputs::{NamedFile, Reading};
+use super::inputs::{NamedFile, Opened};
 use crate::k3s::stage::config_hash;
 use crate::k3s::status::Status;
 use crate::k3s::{Cluster, Error};
@@ -38,9 +38,9 @@ pub struct RecordStatus {
 impl RecordStatus {
     /// Looks at what a snapshot holds, and at the files of servers given.
     /// K3s's own words are there where a token opened a record that K3s takes.
-    pub fn of(reading: &Reading, files: &[NamedFile]) -> (Option<Status>, Self) {
-        let mut found = Self { keys: reading.records.clone(), ..Self::default() };
-        let Some(cluster) = &reading.cluster else {
+    pub fn of(read: &Opened, files: &[NamedFile]) -> (Option<Status>, Self) {
+        let mut found = Self { keys: read.records.clone(), ..Self::default() };
+        let Some(cluster) = &read.cluster else {
             found.closed(!files.is_empty());
             return (None, found);
         };

@@ -43,7 +43,7 @@ pub fn step(verb: Verb, args: &Step) -> Exit {
             Ok(done) if args.rewrite.common.write_out == WriteOut::Json => write_out::json(&done),
             Ok(_) if args.rewrite.messages.quiet => Exit::Done,
             Ok(done) => write_out::text(&done.text()),
-            Err(error) => write_out::error(&error, args.rewrite.common.write_out),
+            Err(error) => write_out::unwritten(&error, args.rewrite.common.write_out),
         },
     }
 }
@@ -120,13 +120,13 @@ impl How {
                 let exit = if write_out == WriteOut::Json {
                     write_out::json(&report)
                 } else if args.messages.quiet {
-                    summary::warn(&report)
+                    write_out::warn(&report.warnings)
                 } else {
-                    write_out::text(&summary::text(&report, args, self.verb))
+                    write_out::text(&summary::text(&report, args, self.verb, output))
                 };
                 if exit == Exit::Done && carried_over { Exit::CarriedOver } else { exit }
             }
-            Err(error) => write_out::error(&error, write_out),
+            Err(error) => write_out::unwritten(&error, write_out),
         }
     }
 

@@ -19,23 +19,23 @@ use std::fmt::Write;
 pub fn run(args: &args::Status) -> Exit {
     match status(args) {
         Ok(exit) => exit,
-        Err(error) => write_out::error(&error, args.common.write_out),
+        Err(error) => write_out::error(&error, args.reading.common.write_out),
     }
 }
 
 fn status(args: &args::Status) -> Result<Exit, Error> {
-    let file = inputs::snapshot(&args.snapshot, args.common.skip_hash_check)?;
+    let file = inputs::snapshot(&args.snapshot, args.reading.common.skip_hash_check)?;
     let source = inputs::verified(&file, false)?;
-    let reading = inputs::reading(args.encryption_config.as_deref(), &args.keys, &file, &source)?;
-    inputs::data_keys(&reading.rules, &file, &source)?;
+    let opened = inputs::opened(&args.reading, &file, &source)?;
+    inputs::data_keys(&opened.rules, &file, &source)?;
     let files = inputs::server_configs(&args.server_config)?;
-    let (k3s, record) = RecordStatus::of(&reading, &files);
-    let inventory = Inventory::take(&file, &source, &reading.rules)?;
+    let (k3s, record) = RecordStatus::of(&opened, &files);
+    let inventory = Inventory::take(&file, &source, &opened.rules)?;
     let residue = residue::scan(&source.db, &source.survey.used);
     let hashes = source.hashes().map_err(|e| file.error(e))?;
     file.unchanged()?;
     let trailer = if file.snapshot()?.trailer.is_some() { "ok" } else { "missing" };
-    if args.common.write_out == WriteOut::Json {
+    if args.reading.common.write_out == WriteOut::Json {
         let mut ours = as_json(&source, &inventory, residue, hashes, trailer);
         if !record.is_empty() {
             ours["snapshot"]["record"] = json!(record);
@@ -122,9 +122,9 @@ fn as_text(
         ("storage version", version.to_owned()),
     ];
     let facts = facts.map(|(name, value)| [name.to_owned(), escape(value.as_bytes())]);
-    let boxed = args.common.write_out == WriteOut::Table;
+    let boxed = args.reading.common.write_out == WriteOut::Table;
     let mut out = write_out::table(boxed, ["SNAPSHOT", ""], &facts) + "\n";
-    out += &values(inventory, boxed, args.messages.verbose);
+    out += &values(inventory, boxed, args.reading.messages.verbose);
     if !inventory.unreadable.is_empty() {
         let _ = writeln!(out, "\n{} values that no key given opens:", inventory.unreadable.len());
         out += &write_out::unreadable(&inventory.unreadable);

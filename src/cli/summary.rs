@@ -1,34 +1,26 @@
 //! What a run that writes a snapshot says of itself when it is done.
 
 use super::args::{Rewrite, WriteOut};
-use super::{Exit, next_steps, write_out};
+use super::{next_steps, write_out};
 use crate::k3s::Verb;
 use crate::rekey::Report;
 use crate::rekey::report::SealReport;
 use crate::rekey::residue::Residue;
 use std::fmt::Write;
-use std::io::Write as _;
+use std::path::Path;
 
 /// The summary of a run, with what to do next.
-pub fn text(report: &Report, args: &Rewrite, verb: Verb) -> String {
+pub fn text(report: &Report, args: &Rewrite, verb: Verb, output: &Path) -> String {
     let mut out = headline(report, verb) + "\n";
     out += &values(report, args.common.write_out == WriteOut::Table);
     for line in remarks(report, args) {
         out += &(line + "\n");
     }
-    out += &outcome(report, args);
+    out += &outcome(report, args, output);
     if report.output.is_some() {
         out += &next_steps::text(report, args, verb);
     }
     out
-}
-
-/// All that a quiet run says, on standard error.
-pub fn warn(report: &Report) -> Exit {
-    for warning in &report.warnings {
-        let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
-    }
-    Exit::Done
 }
 
 fn headline(report: &Report, verb: Verb) -> String {
@@ -109,8 +101,16 @@ fn remarks(report: &Report, args: &Rewrite) -> Vec<String> {
 }
 
 /// What a dry run says at its end.
-fn would(report: &Report) -> String {
-    let mut out = format!("the output would be {} bytes long", report.output_bytes);
+fn would(report: &Report, args: &Rewrite, output: &Path) -> String {
+    let mut out = format!("would write {}", output.display());
+    if let Some(config) = &args.write_config {
+        let _ = write!(out, ", {} (its configuration, mode 0600)", config.display());
+    }
+    if let Some(record) = &args.report {
+        let record = record.display();
+        let _ = write!(out, ", {record} (the audit record), {record}.sha256");
+    }
+    let _ = write!(out, "\nthe output would be {} bytes long", report.output_bytes);
     if let Some(disk) = &report.disk {
         out += &format!("; {} are free in {}", disk.free, disk.directory);
     }
@@ -120,8 +120,8 @@ fn would(report: &Report) -> String {
     out + "\nnothing was refused, and nothing was written\n"
 }
 
-fn outcome(report: &Report, args: &Rewrite) -> String {
-    let Some(output) = &report.output else { return would(report) };
+fn outcome(report: &Report, args: &Rewrite, output: &Path) -> String {
+    let Some(output) = &report.output else { return would(report, args, output) };
     let mut out = String::new();
     if report.verified {
         let hex = |hash: Option<u32>| hash.map_or(String::new(), |hash| format!("{hash:x}"));
@@ -140,7 +140,10 @@ fn outcome(report: &Report, args: &Rewrite) -> String {
     let _ = writeln!(out, "wrote {} ({} bytes)", output.file, report.output_bytes);
     if let Some(path) = &args.report {
         let record = path.display();
-        let _ = writeln!(out, "wrote {record} (mode 0600), the audit record, and {record}.sha256");
+        let _ = writeln!(
+            out,
+            "wrote {record} (mode 0600), the audit record, and {record}.sha256, for `sha256sum -c` in its folder"
+        );
     }
     out
 }

@@ -1,10 +1,12 @@
 //! Command lines that are none, and those meant for other programs.
 
-use super::{Exit, write_out};
+use super::Exit;
+use super::args::WriteOut;
+use super::write_out::Told;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 
 /// Groups of commands that K3s and etcdutl have and this program has not:
 /// what stands behind them is the same.
@@ -18,28 +20,41 @@ pub fn of_other_programs(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
+/// Tells those who want a snapshot restored what restores it.
+#[must_use]
+pub fn elsewhere(words: &[OsString]) -> Option<Exit> {
+    let word = |number: usize| words.get(number).and_then(|word| word.to_str());
+    let restore = matches!((word(1), word(2)), (Some("restore"), _) | (Some("snapshot"), Some("restore")));
+    restore.then(|| {
+        tell(
+            words,
+            "etcd-rekey restores nothing: etcdutl does, and K3s and RKE2 by themselves",
+            "`etcdutl snapshot restore FILE --data-dir NEW_DATA_DIR`; `k3s server --cluster-reset --cluster-reset-restore-path=FILE`; every run ends with the lines for its output, and `etcd-rekey snapshot rehearse FILE` tries them out",
+        )
+    })
+}
+
 /// Tells what is wrong with a command line: one line, and what to do about it.
 pub fn error(error: &clap::Error, words: &[OsString]) -> Exit {
     let (message, remedy) = told(error, words);
-    // Whoever asked for JSON gets it, also of this.
-    if asks_for_json(words) {
-        let object = json!({ "error": {
-            "kind": "usage", "message": message, "remedy": remedy, "exitCode": Exit::Usage.code(),
-        }});
-        return match write_out::json(&object) {
-            Exit::Done => Exit::Usage,
-            lost => lost,
-        };
-    }
-    let _ = writeln!(std::io::stderr().lock(), "error: {message}\n  {remedy}");
-    Exit::Usage
+    tell(words, &message, &remedy)
+}
+
+/// Whoever asked for JSON gets it, also of this.
+fn tell(words: &[OsString], message: &str, remedy: &str) -> Exit {
+    let how = if asks_for_json(words) { WriteOut::Json } else { WriteOut::Simple };
+    Told { kind: "usage", message, remedy, exit: Exit::Usage }.tell(how, json!({}), "")
 }
 
 /// What is wrong, and the remedy.
 fn told(error: &clap::Error, words: &[OsString]) -> (String, String) {
+    let program = super::Args::command();
+    let (command, path) = meant(&program, words);
+    let shows = if command.has_subcommands() { "lists the commands" } else { "shows every flag" };
+    let help = format!("`{path} --help` {shows}");
     // Without a command there is nothing wrong, but nothing to do either.
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return ("no command was given".to_owned(), "`etcd-rekey --help` lists the commands".to_owned());
+        return ("no command was given".to_owned(), help);
     }
     let text = error.render().to_string();
     // The first paragraph says it; names of missing flags stand in lines of their own.
@@ -51,16 +66,17 @@ fn told(error: &clap::Error, words: &[OsString]) -> (String, String) {
         Some(ContextValue::Strings(values)) => values.clone(),
         _ => Vec::new(),
     };
-    let suggested: Vec<_> =
-        [ContextKind::SuggestedArg, ContextKind::SuggestedValue, ContextKind::SuggestedSubcommand]
-            .into_iter()
-            .flat_map(values)
-            .collect();
+    let named = values(ContextKind::SuggestedSubcommand).into_iter().map(|name| {
+        // By the name the help has, should it be another one's that was nearest.
+        command.find_subcommand(&name).map_or(name, |found| found.get_name().to_owned())
+    });
+    let mut suggested: Vec<_> = [ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .flat_map(values)
+        .chain(named)
+        .collect();
+    suggested.dedup();
     let valid = values(ContextKind::ValidValue);
-    let help = match words.get(1).and_then(|word| word.to_str()).filter(|word| is_command(word)) {
-        Some(command) => format!("`etcd-rekey {command} --help` shows every flag"),
-        None => "`etcd-rekey --help` lists the commands".to_owned(),
-    };
     let remedy = if !suggested.is_empty() {
         format!("did you mean {}? {help}", suggested.join(" or "))
     } else if !valid.is_empty() {
@@ -71,9 +87,14 @@ fn told(error: &clap::Error, words: &[OsString]) -> (String, String) {
     (message, remedy)
 }
 
-fn is_command(word: &str) -> bool {
-    use clap::CommandFactory;
-    super::Args::command().find_subcommand(word).is_some()
+/// The command the words lead to, and what is typed to get there.
+fn meant<'c>(program: &'c Command, words: &[OsString]) -> (&'c Command, String) {
+    let mut at = (program, program.get_name().to_owned());
+    for word in words.iter().skip(1) {
+        let Some(next) = at.0.find_subcommand(word) else { break };
+        at = (next, format!("{} {}", at.1, next.get_name()));
+    }
+    at
 }
 
 /// Whether a command line that could not be parsed asks for JSON.

@@ -5,8 +5,7 @@ use super::progress::Shown;
 use super::{Exit, inputs, write_out};
 use crate::kube::kms::sealer::Purpose;
 use crate::rekey::audit::{AuditRecord, AuditedFile};
-use crate::rekey::proof::{self, Given};
-use crate::rekey::source::{SnapshotFile, Source};
+use crate::rekey::source::SnapshotFile;
 use crate::rekey::verify::{Allowed, Verified, verify};
 use crate::rekey::{Error, Phase, Progress, data_keys};
 use serde_json::json;
@@ -127,23 +126,14 @@ fn look(args: &Verify) -> Result<Found, Error> {
     Ok(Found { opened, recorded })
 }
 
-type Side<'s> = (&'s SnapshotFile, &'s Source<'s>);
-
 fn prove(
     args: &Verify,
-    (input, output): (Side<'_>, Side<'_>),
+    (input, output): (inputs::Side<'_>, inputs::Side<'_>),
     pool: &rayon::ThreadPool,
     progress: &dyn Progress,
 ) -> Result<Verified, Error> {
-    let inputs::Configs { first, read } = inputs::configs(args.encryption_config.as_deref(), &args.keys)?;
-    let given = Given {
-        config: args.encryption_config.clone().zip(first),
-        read,
-        tokens: inputs::tokens(&args.keys.token_file)?.tokens,
-        etcd_prefix: args.keys.etcd_prefix.clone(),
-        compacted: args.compact,
-    };
-    let (rules, proof) = proof::of(input, output, given)?;
+    let config = args.encryption_config.as_ref();
+    let (rules, proof) = inputs::proof((input, output), config, &args.keys, args.compact)?;
     if rules.keyring().plugins().next().is_some() {
         progress.phase(Phase::Asking, 0);
         let stop = || progress.stop();

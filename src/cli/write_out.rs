@@ -48,6 +48,14 @@ pub fn json<T: Serialize>(value: &T) -> Exit {
     }
 }
 
+/// All that a quiet run says, on standard error.
+pub fn warn(warnings: &[String]) -> Exit {
+    for warning in warnings {
+        let _ = writeln!(std::io::stderr().lock(), "warning: {warning}");
+    }
+    Exit::Done
+}
+
 /// The rows of values that do not open.
 #[must_use]
 pub fn unreadable(values: &[UnreadableValue]) -> String {
@@ -101,6 +109,22 @@ impl Told<'_> {
 
 /// Tells an error: what and where, then what to do about it.
 pub fn error(error: &Error, how: WriteOut) -> Exit {
+    told(error, error.remedy(), how)
+}
+
+/// Tells an error of a command that writes: as [`error`], and that there is
+/// nothing to be cleared away, where that is so.
+pub fn unwritten(error: &Error, how: WriteOut) -> Exit {
+    told(error, &remedy_of_unwritten(error.remedy(), error.left_something()), how)
+}
+
+/// The remedy of a command that writes.
+#[must_use]
+pub fn remedy_of_unwritten(remedy: &str, written: bool) -> String {
+    if written { remedy.to_owned() } else { format!("{remedy}; nothing was written") }
+}
+
+fn told(error: &Error, remedy: &str, how: WriteOut) -> Exit {
     let (beside, before) = match error {
         Error::Unreadable { values, .. } | Error::NotForCluster { values, .. } => {
             (json!({ "unreadable": values }), unreadable(values))
@@ -108,10 +132,12 @@ pub fn error(error: &Error, how: WriteOut) -> Exit {
         Error::Verification { differences }
         | Error::NotProven { differences }
         | Error::NotAsRecorded { differences } => {
-            (json!({ "differences": differences }), differences.iter().map(|d| format!("{d}\n")).collect())
+            // One alone is in the message.
+            let lines = if differences.len() > 1 { &differences[..] } else { &[] };
+            (json!({ "differences": differences }), lines.iter().map(|d| format!("{d}\n")).collect())
         }
         _ => (json!({}), String::new()),
     };
     let (message, exit) = (error.to_string(), Exit::from(error));
-    Told { kind: error.kind(), message: &message, remedy: error.remedy(), exit }.tell(how, beside, &before)
+    Told { kind: error.kind(), message: &message, remedy, exit }.tell(how, beside, &before)
 }

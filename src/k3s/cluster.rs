@@ -121,7 +121,8 @@ impl<'a> Gathering<'a> {
         let mut passphrases = tokens.iter().flat_map(Token::passphrases);
         if !passphrases.any(|passphrase| escape(&record_key(passphrase)) == current) {
             let given = tokens.iter().map(|token| escape(&token.record_key())).collect();
-            return Err(Error::WrongToken { given, held });
+            let marked = tokens.iter().any(Token::is_marked);
+            return Err(Error::WrongToken { given, held, marked });
         }
         let mut revisions = Vec::new();
         let mut unopened = BTreeSet::new();

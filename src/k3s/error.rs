@@ -20,11 +20,12 @@ pub enum Error {
     )]
     NoToken { held: Vec<String> },
     #[error(
-        "bootstrap data already found and encrypted with different token: the token given names {}, the snapshot holds {}",
+        "bootstrap data already found and encrypted with different token: the token given names {}, the snapshot holds {}{}",
         list(given),
-        list(held)
+        list(held),
+        if *marked { "; the token begins with a byte order mark (BOM)" } else { "" }
     )]
-    WrongToken { given: Vec<String>, held: Vec<String> },
+    WrongToken { given: Vec<String>, held: Vec<String>, marked: bool },
     #[error("the snapshot holds no record of a K3s or RKE2 cluster, and a server token was given")]
     NoRecord,
     #[error(
@@ -127,6 +128,9 @@ impl Error {
             }
             Self::NoToken { .. } => {
                 "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN_FILE, K3S_TOKEN, RKE2_TOKEN_FILE or RKE2_TOKEN"
+            }
+            Self::WrongToken { marked: true, .. } => {
+                "save the file without the mark: as UTF-8, not as \"UTF-8 with BOM\"; the mark counts as a part of the token"
             }
             Self::WrongToken { .. } => {
                 "give the token the servers ran with when the snapshot was taken; for one taken before `token rotate`, that is the old one"

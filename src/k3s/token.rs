@@ -77,6 +77,13 @@ impl Token {
         [self.password.as_str(), self.whole.as_str(), ""].into_iter()
     }
 
+    /// Whether it begins with a byte order mark, as some editors write one.
+    /// Servers take it for a part of the token, and so is it here.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.whole.starts_with('\u{feff}')
+    }
+
     /// The etcd key of the record it seals.
     #[must_use]
     pub fn record_key(&self) -> Vec<u8> {
@@ -143,6 +150,14 @@ mod tests {
         ] {
             assert_eq!(password(text), Err(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_counts_as_servers_count_it_and_is_known() {
+        let token = Token::parse("\u{feff}abc\n").unwrap_or_else(|e| panic!("{e}"));
+        assert!(token.is_marked());
+        assert_eq!(token.record_key(), record_key("\u{feff}abc"));
+        assert!(!Token::parse("abc\u{feff}").unwrap_or_else(|e| panic!("{e}")).is_marked());
     }
 
     #[test]

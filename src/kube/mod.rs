@@ -6,6 +6,7 @@
 //! * [`text`]: a configuration as JSON and YAML.
 //! * [`precedence`]: which providers count for which resource.
 //! * [`resource`]: group-resources and their etcd keys.
+//! * [`typed_name`]: resources as people type them.
 //! * [`key`]: one key of one provider.
 //! * [`aescbc`], [`aesgcm`], [`secretbox`], [`cipher`]: the ciphers behind them.
 //! * [`kms`]: what KMS plugins seal.
@@ -33,6 +34,7 @@ pub mod sealed;
 pub mod sealer;
 pub mod secretbox;
 pub mod text;
+pub mod typed_name;
 
 pub use config::EncryptionConfiguration;
 pub use error::ConfigError;

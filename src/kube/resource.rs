@@ -50,7 +50,7 @@ impl fmt::Display for GroupResource {
 }
 
 /// A built-in resource: group, plural, kind.
-type Builtin = (&'static str, &'static str, &'static str);
+pub(super) type Builtin = (&'static str, &'static str, &'static str);
 
 /// Resources whose path is not their plural.
 const SPECIAL_PATHS: [(&str, Builtin); 14] = [
@@ -145,6 +145,11 @@ const BUILTINS: [Builtin; 65] = [
     ("build.openshift.io", "builds", "Build"),
     ("build.openshift.io", "buildconfigs", "BuildConfig"),
 ];
+
+/// Every built-in resource: group, plural, kind.
+pub(super) fn builtins() -> impl Iterator<Item = Builtin> {
+    SPECIAL_PATHS.into_iter().map(|(_, builtin)| builtin).chain(BUILTINS)
+}
 
 /// Paths that never go through a transformer (Kubernetes from 1.26 on).
 const NEVER_SEALED: [&str; 3] = ["ranges", "masterleases", "peerserverleases"];

@@ -48,7 +48,7 @@ impl Endpoint {
     /// said of the transport.
     pub fn parse(text: &str, transport: Transport) -> Result<Self, Error> {
         let text = text.trim();
-        let shown = crate::etcd::escape(text.as_bytes());
+        let shown = crate::etcd::escape(without_password(text).as_bytes());
         let bad = |why: &'static str| Error::Endpoint { endpoint: shown.clone(), why };
         if let Some(path) = text.strip_prefix("unix://") {
             if !path.starts_with('/') {
@@ -107,6 +107,13 @@ impl Endpoint {
     }
 }
 
+/// An endpoint as it may be told: a password in it goes nowhere.
+fn without_password(text: &str) -> String {
+    let Some(at) = text.rfind('@') else { return text.to_owned() };
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| text[..at].starts_with(scheme));
+    format!("{}***{}", scheme.unwrap_or_default(), &text[at..])
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -154,6 +161,16 @@ mod tests {
         ] {
             let endpoint = parse(text, false, None).unwrap();
             assert_eq!((endpoint.address.clone(), endpoint.origin().as_str()), (address, origin), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_endpoint_is_refused_and_never_told() {
+        for text in
+            ["http://u:hush@a:1", "u:hush@a:1", "https://hush@@a", "hush@://", "http://hu/sh://u:hush@a"]
+        {
+            let told = parse(text, false, None).unwrap_err().to_string();
+            assert!(!told.contains("hush") && told.contains("***@"), "{told}");
         }
     }
 

@@ -111,7 +111,9 @@ impl Error {
             }
             Self::HalfACertificate => "give both --cert and --key, or none",
             Self::Read { .. } => "see whether the file is there and may be read",
-            Self::Pem { .. } => "give files in PEM, as etcdctl takes them",
+            Self::Pem { .. } => {
+                "give certificates and the key that belongs to them in PEM, as etcdctl takes them"
+            }
             Self::NoRoots { .. } => "give the cluster's authority as --cacert",
             Self::Unreachable { .. } => {
                 "see that etcd runs, and that address, port and scheme (https, http) are right; then run it again"
@@ -124,7 +126,7 @@ impl Error {
             Self::Learner { .. } => "ask a voting member",
             Self::OtherCluster { .. } => "give endpoints of one cluster",
             Self::Nonsense { .. } => "see that the endpoint is etcd's client port",
-            Self::CutShort { .. } => "nothing was left behind: run it again, or ask another member",
+            Self::CutShort { .. } => "run it again, or ask another member",
             Self::NoProgram { .. } => {
                 "give the directory of etcd and etcdutl, those you will restore with, as --etcd-bin-dir"
             }
@@ -139,7 +141,7 @@ impl Error {
                 "do not restore it in production; try the etcd of the release your cluster runs"
             }
             Self::Runtime { .. } => "see to the machine, and run it again",
-            Self::Interrupted => "nothing was left behind: run it again",
+            Self::Interrupted => "run it again",
             Self::Output(error) => error.remedy(),
             Self::Rekey(error) => error.remedy(),
         }

@@ -12,7 +12,7 @@ use super::{Dialer, Endpoint, Error};
 use crate::etcd::snapshot::{TRAILER, hex};
 use crate::etcd::{self};
 use crate::output::{Disk, Output};
-use crate::rekey::report::FileReport;
+use crate::rekey::report::{FileReport, RoomReport};
 use crate::rekey::source::SnapshotFile;
 use crate::rekey::{self, Phase, Progress};
 use etcd_client::{Client, SnapshotStreaming};
@@ -34,6 +34,18 @@ pub struct Saved {
     /// etcd's storage version, from 3.6 on.
     pub storage_version: Option<String>,
     /// The member it came from.
+    pub member: Member,
+}
+
+/// A snapshot that could be saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    /// Always: nothing was written.
+    pub dry_run: bool,
+    /// The room it would need, about: the file goes on changing.
+    pub disk: RoomReport,
+    /// The member it would come from.
     pub member: Member,
 }
 
@@ -61,17 +73,7 @@ pub async fn save(
 ) -> Result<Saved, Error> {
     // Before anything is asked: what is not allowed will not be at the end.
     Output::look(disk, &target.output, &[], 0, target.replace)?;
-    let stalled =
-        |what| Error::Stalled { endpoint: endpoint.to_string(), what, seconds: dialer.stall.as_secs() };
-    let failed = |failure: Failure| failure.at(endpoint);
-    let connected = watched(progress, dialer.stall, Box::pin(dialer.connect(endpoint))).await?;
-    let mut client = connected.ok_or_else(|| stalled("connecting"))?.map_err(failed)?;
-    let name = endpoint.to_string();
-    let asked = watched(progress, dialer.stall, Member::ask(&mut client, &name)).await?;
-    let member = asked.ok_or_else(|| stalled("asking for its status"))?.map_err(failed)?;
-    if member.learner {
-        return Err(Error::Learner { endpoint: name });
-    }
+    let (mut client, member) = asked(dialer, endpoint, progress).await?;
     let (mut output, sha256, bytes) = receive(dialer, endpoint, &mut client, target, disk, progress).await?;
     progress.phase(Phase::Syncing, 0);
     output.finish()?;
@@ -82,6 +84,45 @@ pub async fn save(
     }
     output.publish()?;
     Ok(Saved { snapshot, keys, storage_version, member })
+}
+
+/// Asks the member, and looks whether there is room; saves nothing.
+///
+/// # Errors
+/// As [`save`], as far as it goes.
+pub async fn plan(
+    dialer: &Dialer,
+    endpoint: &Endpoint,
+    target: &Target,
+    disk: &dyn Disk,
+    progress: &dyn Progress,
+) -> Result<Planned, Error> {
+    Output::look(disk, &target.output, &[], 0, target.replace)?;
+    let (_, member) = asked(dialer, endpoint, progress).await?;
+    let needed = u64::try_from(member.db_bytes).unwrap_or(0) + length(&[0; TRAILER]);
+    let (directory, free) = Output::look(disk, &target.output, &[], needed, target.replace)?;
+    let directory = std::path::absolute(&directory).unwrap_or(directory).display().to_string();
+    Ok(Planned { dry_run: true, disk: RoomReport { directory, needed, free }, member })
+}
+
+/// A connection, and what the member at its other end says of itself.
+async fn asked(
+    dialer: &Dialer,
+    endpoint: &Endpoint,
+    progress: &dyn Progress,
+) -> Result<(Client, Member), Error> {
+    let stalled =
+        |what| Error::Stalled { endpoint: endpoint.to_string(), what, seconds: dialer.stall.as_secs() };
+    let failed = |failure: Failure| failure.at(endpoint);
+    let connected = watched(progress, dialer.stall, Box::pin(dialer.connect(endpoint))).await?;
+    let mut client = connected.ok_or_else(|| stalled("connecting"))?.map_err(failed)?;
+    let name = endpoint.to_string();
+    let told = watched(progress, dialer.stall, Member::ask(&mut client, &name)).await?;
+    let member = told.ok_or_else(|| stalled("asking for its status"))?.map_err(failed)?;
+    if member.learner {
+        return Err(Error::Learner { endpoint: name });
+    }
+    Ok((client, member))
 }
 
 /// The stream, written to a file without its name; the sum of what came

@@ -29,7 +29,13 @@ pub fn config(files: &Files, skip_verify: bool) -> Result<ClientConfig, Error> {
     let mut config = match (&files.cert, &files.key) {
         (Some(cert), Some(key)) => {
             let chain = certificates(cert)?;
-            let bad = |error: rustls::Error| Error::Pem { file: key.clone(), why: error.to_string() };
+            let bad = |error: rustls::Error| {
+                let why = match error {
+                    rustls::Error::InconsistentKeys(_) => format!("it is not the key of {}", cert.display()),
+                    other => other.to_string(),
+                };
+                Error::Pem { file: key.clone(), why }
+            };
             builder.with_client_auth_cert(chain, private_key(key)?).map_err(bad)?
         }
         (None, None) => builder.with_no_client_auth(),

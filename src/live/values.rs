@@ -59,7 +59,7 @@ impl<'r> Opening<'r> {
                         error: why.to_string(),
                     });
                 }
-                seal
+                return;
             }
             // Nothing else is of Kubernetes'.
             _ => Seal::read(kv.value),

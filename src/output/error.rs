@@ -39,11 +39,17 @@ impl Error {
         }
     }
 
+    /// Whether the output is there all the same.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::NameNotDurable { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "nothing was left behind; see to the cause and run it again",
+            Self::Io { .. } => "see to the cause and run it again",
             Self::Exists { .. } => "give another name, or --overwrite to replace it",
             Self::SameFile { .. } => "give another name",
             Self::NoName { .. } => "give the path of a file as --output",

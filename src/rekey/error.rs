@@ -71,6 +71,8 @@ pub enum Error {
     NoWriteConfig { verb: &'static str },
     #[error("{0}")]
     Output(#[from] output::Error),
+    #[error("{source}; what was made before that has replaced {}", names(files))]
+    Replaced { files: Vec<PathBuf>, source: output::Error },
     #[error("{}: reading it back: {source}", file.display())]
     ReadBack { file: PathBuf, source: std::io::Error },
     #[error("verification failed: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
@@ -93,8 +95,12 @@ pub enum Error {
     NotAsRecorded { differences: Vec<String> },
     #[error("no object {key} there")]
     NoSuchObject { key: String },
+    #[error("{key} is {} objects: {}", keys.len(), keys.join(", "))]
+    SeveralObjects { key: String, keys: Vec<String> },
+    #[error("the snapshot holds no {typed}: {}", instead(nearest.as_deref(), there))]
+    NoSuchResource { typed: String, nearest: Option<String>, there: Vec<String> },
     #[error("{key} does not open: {why}")]
-    NotOpened { key: String, why: String },
+    NotOpened { key: String, why: String, record: bool },
     #[error("there is no command {name}")]
     NoSuchCommand { name: String },
     #[error("{0}")]
@@ -107,6 +113,29 @@ pub enum Error {
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// So many names a message has room for.
+const NAMED: usize = 24;
+
+/// The first of these names, and how many more there are.
+fn some(names: &[String]) -> String {
+    let (first, rest) = names.split_at(names.len().min(NAMED));
+    match (first.is_empty(), rest.len()) {
+        (true, _) => "no object of Kubernetes'".to_owned(),
+        (false, 0) => first.join(", "),
+        (false, more) => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+fn names(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// What may have been meant, else what there is.
+fn instead(nearest: Option<&str>, there: &[String]) -> String {
+    nearest.map_or_else(|| format!("it holds {}", some(there)), |name| format!("did you mean {name}?"))
 }
 
 fn first(differences: &[String]) -> &str {
@@ -142,12 +171,24 @@ impl Error {
             | Self::NoWriteConfig { .. }
             | Self::NoSuchCommand { .. } => "usage",
             Self::AuditRecord { .. } => "audit-record",
-            Self::NoSuchObject { .. } => "not-found",
-            Self::Output(error) => error.kind(),
+            Self::NoSuchObject { .. } | Self::SeveralObjects { .. } | Self::NoSuchResource { .. } => {
+                "not-found"
+            }
+            Self::Output(error) | Self::Replaced { source: error, .. } => error.kind(),
             Self::Verification { .. } | Self::NotProven { .. } | Self::NotAsRecorded { .. } => "verification",
             Self::InputChanged { .. } => "input-changed",
             Self::NothingUnderPrefix { .. } => "etcd-prefix",
             Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether a run that ended so has written something all the same.
+    #[must_use]
+    pub fn left_something(&self) -> bool {
+        match self {
+            Self::Output(error) => error.is_there(),
+            Self::Replaced { .. } => true,
+            _ => false,
         }
     }
 
@@ -190,12 +231,13 @@ impl Error {
             Self::NoSnapshot { .. } => "name the snapshot, and the one to write as --output",
             Self::NoWriteConfig { .. } => "name a new file with --write-config",
             Self::Output(error) => error.remedy(),
+            Self::Replaced { .. } => {
+                "the files named are complete, and what they have replaced is gone; the others were not written: see to the cause and run it again"
+            }
             Self::ReadBack { .. } => {
                 "what was written cannot be read: see to the disk, or to the memory the program may use"
             }
-            Self::Verification { .. } => {
-                "nothing was left behind; run it again, and report this if it happens again"
-            }
+            Self::Verification { .. } => "run it again, and report this if it happens again",
             Self::NotProven { .. } => {
                 "give the configurations and the flags that the run had (--compact, --keep-unreadable, --allow-plaintext, --etcd-prefix); if it had these, do not restore the output, and report this"
             }
@@ -209,12 +251,21 @@ impl Error {
             Self::NotAsRecorded { .. } => {
                 "find the files the record tells of; if these should be they, one was changed or damaged since: do not restore the output"
             }
-            Self::NoSuchObject { .. } => "`etcd-rekey list` shows what there is",
+            Self::NoSuchObject { .. } => {
+                "name it NAMESPACE/NAME (of a secret), RESOURCE/NAMESPACE/NAME, or by its whole etcd key; `etcd-rekey list` shows what there is"
+            }
+            Self::SeveralObjects { .. } => "give the whole etcd key of the one that is meant",
+            Self::NoSuchResource { .. } => {
+                "name it as kubectl takes it: plural, singular or short, with or without its group (deployments.apps)"
+            }
+            Self::NotOpened { record: true, .. } => {
+                "give the server token as --token-file (server/token of any server): the record of the K3s or RKE2 cluster holds the keys"
+            }
             Self::NotOpened { .. } => {
-                "give the configuration with its key as --encryption-config; K3s, RKE2: the server token as --token-file"
+                "give the configuration with its key as --encryption-config or --decryption-config"
             }
             Self::NoSuchCommand { .. } => "`etcd-rekey --help` lists the commands",
-            Self::Interrupted => "nothing was left behind: run it again",
+            Self::Interrupted => "run it again",
         }
     }
 }

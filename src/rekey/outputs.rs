@@ -29,14 +29,20 @@ impl Outputs<'_> {
     ///
     /// # Errors
     /// As [`Output::publish`]; what had its name already is taken away again.
+    /// [`Error::Replaced`] where it has taken the place of another file.
     pub fn publish(self) -> Result<(), Error> {
         let mut published: Vec<Output<'_>> = Vec::new();
         for mut output in [self.config, self.snapshot, self.sums, self.record].into_iter().flatten() {
             if let Err(error) = output.publish() {
-                if !output.is_published() {
-                    published.into_iter().rev().for_each(Output::withdraw);
+                if output.is_published() {
+                    return Err(error.into());
                 }
-                return Err(error.into());
+                let files: Vec<_> = published.into_iter().filter_map(Output::withdraw).collect();
+                return Err(if files.is_empty() {
+                    error.into()
+                } else {
+                    Error::Replaced { files, source: error }
+                });
             }
             published.push(output);
         }

@@ -10,7 +10,10 @@ pub mod judge;
 pub mod opener;
 pub mod plugin;
 pub mod program;
+pub mod schema;
+pub mod screen;
 pub mod task;
+pub mod transcript;
 
 use base64::Engine;
 use etcd_rekey::bolt::check::Thoroughness;

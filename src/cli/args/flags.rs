@@ -1,4 +1,5 @@
 //! Flags that several commands have.
+#![allow(missing_docs, reason = "a flattened field would show its text as a flag's")]
 
 use clap::{ArgAction, Args as Flags, ValueEnum};
 use std::path::PathBuf;
@@ -106,6 +107,20 @@ fn kms_endpoint(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Flags of the commands that show what is in a snapshot.
+#[derive(Debug, Flags)]
+pub struct Reading {
+    /// Configuration whose keys are tried on every value
+    #[arg(long, value_name = "FILE", help_heading = KEYS)]
+    pub encryption_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub keys: Keys,
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub messages: Messages,
+}
+
 /// How a long run behaves.
 #[derive(Debug, Flags)]
 pub struct Running {
@@ -146,8 +161,8 @@ pub struct Rewrite {
     /// Also write an audit record, and FILE.sha256
     ///
     /// What was read, done, written and proven, as JSON, mode 0600; no secret is in it. `etcd-rekey verify --report
-    /// FILE` holds the files against it, and so does `sha256sum -c FILE.sha256`.
-    #[arg(long, value_name = "FILE", conflicts_with = "no_verify", help_heading = FILES)]
+    /// FILE` holds the files against it, and so does `sha256sum -c FILE.sha256`, run in the folder FILE lies in.
+    #[arg(long, value_name = "FILE", requires = "output", conflicts_with = "no_verify", help_heading = FILES)]
     pub report: Option<PathBuf>,
     /// Replace files that exist
     #[arg(long, help_heading = FILES)]
@@ -164,18 +179,17 @@ pub struct Rewrite {
     #[arg(long, value_name = "FILE", conflicts_with = "token_file", help_heading = KEYS)]
     pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub keys: Keys,
     /// Leave out superseded revisions and deleted keys
     ///
     /// As a compaction by etcd at the newest revision would.
-    #[arg(long, help_heading = CONTENT)]
+    #[arg(long, requires = "output", help_heading = CONTENT)]
     pub compact: bool,
     /// Carry over what no key opens; exit code 7
-    #[arg(long, help_heading = CONTENT)]
+    #[arg(long, requires = "output", help_heading = CONTENT)]
     pub keep_unreadable: bool,
     /// Leave the proof to a later `verify`
-    #[arg(long, help_heading = CONTENT, hide_short_help = true)]
+    #[arg(long, requires = "output", help_heading = CONTENT, hide_short_help = true)]
     pub no_verify: bool,
     /// K3s, RKE2: whatever the stage; else --overwrite
     ///
@@ -184,13 +198,10 @@ pub struct Rewrite {
     #[arg(short, long, help_heading = CONTENT)]
     pub force: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub running: Running,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub messages: Messages,
 }
 

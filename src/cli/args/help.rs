@@ -18,8 +18,7 @@ pub const REENCRYPT: &str = "Example:
 /// Of `rotate-keys`.
 pub const ROTATE_KEYS: &str = "Examples:
   etcd-rekey rotate-keys on-demand-server-1 --token-file token -o rekeyed
-  etcd-rekey rotate-keys snapshot.db --encryption-config enc.yaml \\
-      --write-config next.yaml -o rekeyed.db";
+  etcd-rekey rotate-keys snapshot.db --encryption-config enc.yaml --write-config next.yaml -o out.db";
 
 /// Of `prepare`.
 pub const PREPARE: &str = "Examples:
@@ -61,6 +60,27 @@ pub const LIST: &str = "Example:
 pub const GET: &str = "Example:
   etcd-rekey get snapshot.db team-b/size-4096 --encryption-config enc.yaml";
 
+/// Of `snapshot`.
+#[cfg(feature = "live")]
+pub const SNAPSHOT: &str = "Example:
+  etcd-rekey snapshot save --help";
+
+/// Of `snapshot save`; the test has an etcd at this address.
+#[cfg(feature = "live")]
+pub const SAVE: &str = "Examples:
+  etcd-rekey snapshot save snapshot.db --k3s
+  etcd-rekey snapshot save snapshot.db --endpoints http://127.0.0.1:2379";
+
+/// Of `snapshot compare`.
+#[cfg(feature = "live")]
+pub const COMPARE: &str = "Example:
+  etcd-rekey snapshot compare rekeyed.db --kubeadm --cluster --encryption-config new.yaml";
+
+/// Of `snapshot rehearse`.
+#[cfg(feature = "live")]
+pub const REHEARSE: &str = "Example:
+  etcd-rekey snapshot rehearse rekeyed.db --encryption-config new.yaml";
+
 /// Of `completions`.
 pub const COMPLETIONS: &str = "Example:
   etcd-rekey completions bash > etcd-rekey.bash";
@@ -68,6 +88,9 @@ pub const COMPLETIONS: &str = "Example:
 /// Of `man`.
 pub const MAN: &str = "Example:
   etcd-rekey man --dir .";
+
+/// As clap's own, with a line less.
+const TEMPLATE: &str = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// A command as its help is shown on a terminal, `brief` or with every flag.
 #[must_use]
@@ -79,5 +102,5 @@ pub fn for_terminal(command: Command, brief: bool) -> Command {
         let arg = arg.hide_short_help(false).hide(hidden).long_help(None);
         if takes_values { arg.hide_possible_values(true) } else { arg }
     };
-    command.mut_args(show).mut_subcommands(move |sub| for_terminal(sub, brief))
+    command.help_template(TEMPLATE).mut_args(show).mut_subcommands(move |sub| for_terminal(sub, brief))
 }

@@ -1,6 +1,7 @@
 //! Commands that read.
+#![allow(missing_docs, reason = "a flattened field would show its text as a flag's")]
 
-use super::flags::{Common, FILES, FILTERS, KEYS, Keys, Messages, Running};
+use super::flags::{Common, FILES, FILTERS, KEYS, Keys, Messages, Reading, Running};
 use clap::Args as Flags;
 use std::path::PathBuf;
 
@@ -24,7 +25,6 @@ pub struct Verify {
     #[arg(long, value_name = "FILE", conflicts_with = "token_file", help_heading = KEYS)]
     pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub keys: Keys,
     /// Values no key opens were carried over
     #[arg(long, help_heading = "On purpose")]
@@ -36,13 +36,10 @@ pub struct Verify {
     #[arg(long, help_heading = "On purpose")]
     pub compact: bool,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub running: Running,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub messages: Messages,
 }
 
@@ -52,10 +49,8 @@ pub struct Check {
     /// The snapshot
     pub snapshot: PathBuf,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub messages: Messages,
 }
 
@@ -64,12 +59,6 @@ pub struct Check {
 pub struct Status {
     /// The snapshot
     pub snapshot: PathBuf,
-    /// Configuration whose keys are tried on every value
-    #[arg(long, value_name = "FILE", help_heading = KEYS)]
-    pub encryption_config: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub keys: Keys,
     /// K3s, RKE2: a server's file to compare; repeatable
     ///
     /// The server/cred/encryption-config.json of a server, which is compared with the record. May be given several
@@ -77,11 +66,7 @@ pub struct Status {
     #[arg(long, value_name = "FILE", help_heading = KEYS)]
     pub server_config: Vec<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub messages: Messages,
+    pub reading: Reading,
 }
 
 /// `list`.
@@ -110,18 +95,8 @@ pub struct List {
     /// Superseded revisions as well
     #[arg(long, help_heading = FILTERS)]
     pub revisions: bool,
-    /// Configuration whose keys are tried on every value
-    #[arg(long, value_name = "FILE", help_heading = KEYS)]
-    pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub keys: Keys,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub messages: Messages,
+    pub reading: Reading,
 }
 
 /// `get`.
@@ -129,7 +104,8 @@ pub struct List {
 pub struct Get {
     /// The snapshot
     pub snapshot: PathBuf,
-    /// NAMESPACE/NAME of a secret, or a whole etcd key
+    /// NS/NAME of a secret, RESOURCE/NS/NAME, or a whole etcd key
+    #[arg(value_name = "OBJECT")]
     pub key: String,
     /// As it was at this revision; the newest otherwise
     #[arg(long, value_name = "N")]
@@ -143,16 +119,6 @@ pub struct Get {
     /// With --reveal: the bytes as they are stored
     #[arg(long, requires = "reveal")]
     pub raw: bool,
-    /// Configuration whose keys open it
-    #[arg(long, value_name = "FILE", help_heading = KEYS)]
-    pub encryption_config: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
-    pub keys: Keys,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub common: Common,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub messages: Messages,
+    pub reading: Reading,
 }

@@ -1,4 +1,5 @@
 //! Commands that write.
+#![allow(missing_docs, reason = "a flattened field would show its text as a flag's")]
 
 use super::flags::{CONTENT, FILES, Rewrite};
 use clap::{Args as Flags, ValueEnum};
@@ -13,7 +14,6 @@ pub struct Reencrypt {
     #[arg(short, long, value_name = "FILE", help_heading = FILES)]
     pub output: PathBuf,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub rewrite: Rewrite,
     /// Let sealed values become plaintext
     ///
@@ -35,12 +35,11 @@ pub struct RotateKeys {
     #[arg(short, long, value_name = "FILE", help_heading = FILES)]
     pub output: PathBuf,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub rewrite: Rewrite,
-    /// aescbc or secretbox; else as now
+    /// Of the new key: aescbc or secretbox; else as now
     ///
     /// The provider of the key that is made; without this, the one in use.
-    #[arg(long, value_enum, value_name = "P", help_heading = "New key")]
+    #[arg(long, value_enum, value_name = "P", help_heading = CONTENT)]
     pub secrets_encryption_provider: Option<KeyProvider>,
 }
 
@@ -62,7 +61,6 @@ pub struct Disable {
     #[arg(short, long, value_name = "FILE", help_heading = FILES)]
     pub output: PathBuf,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub rewrite: Rewrite,
 }
 
@@ -76,6 +74,5 @@ pub struct Step {
     #[arg(short, long, value_name = "FILE", requires = "snapshot", help_heading = FILES)]
     pub output: Option<PathBuf>,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub rewrite: Rewrite,
 }

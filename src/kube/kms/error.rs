@@ -55,16 +55,16 @@ impl Error {
     pub fn remedy(&self) -> &'static str {
         match self.problem {
             Problem::Unreachable { .. } => {
-                "start it, or say where it is with --kms-endpoint NAME=unix:///PATH; if it is slow, give it a longer timeout in the configuration; nothing was written"
+                "start it, or say where it is with --kms-endpoint NAME=unix:///PATH; if it is slow, give it a longer timeout in the configuration"
             }
             Problem::Refused { .. } => {
-                "see to the plugin's own log, its credentials and its key; --keep-unreadable carries over the values whose data keys it refuses; nothing was written"
+                "see to the plugin's own log, its credentials and its key; --keep-unreadable carries over the values whose data keys it refuses"
             }
             Problem::Nonsense { .. } => {
-                "see whether this is the socket of the right plugin, with the apiVersion of the configuration; nothing was written"
+                "see whether this is the socket of the right plugin, with the apiVersion of the configuration"
             }
-            Problem::Unhealthy(_) => "see to the plugin's own log, and run it again; nothing was written",
-            Problem::KeyChanged { .. } => "run it again once its key stays the same; nothing was written",
+            Problem::Unhealthy(_) => "see to the plugin's own log, and run it again",
+            Problem::KeyChanged { .. } => "run it again once its key stays the same",
             Problem::Threads(_) => "see to the machine, and run it again",
         }
     }

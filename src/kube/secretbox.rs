@@ -4,7 +4,7 @@
 //! Source: kubernetes `pkg/storage/value/encrypt/secretbox/secretbox.go`.
 
 use super::cipher::{NotOpened, replace};
-use crate::simd::{Avx2, SALSA_BLOCK, SALSA_BLOCKS};
+use crate::simd::{Avx2, SALSA_BLOCK, SALSA_BLOCKS, TAG};
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit as _;
 use salsa20::cipher::consts::U10;
@@ -15,8 +15,6 @@ use zeroize::Zeroizing;
 
 /// Bytes of the nonce.
 pub const NONCE: usize = 24;
-/// Bytes of the tag.
-const TAG: usize = 16;
 /// "expand 32-byte k", as Salsa20 spreads it over its state.
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
@@ -37,8 +35,9 @@ impl Secretbox {
         NONCE + TAG + plain
     }
 
-    /// What seals and opens under one nonce.
-    fn start(&self, nonce: &[u8; NONCE]) -> (Stream, Poly1305) {
+    /// What seals and opens under one nonce: the key stream, and the key of
+    /// the tag.
+    fn start(&self, nonce: &[u8; NONCE]) -> (Stream, Zeroizing<[u8; 32]>) {
         let (first, last) = nonce.split_at(16);
         let mut first_half = [0; 16];
         first_half.copy_from_slice(first);
@@ -48,8 +47,7 @@ impl Secretbox {
         let mut stream = Stream::new(&key, last_half);
         let mut mac_key = Zeroizing::new([0; 32]);
         stream.start.apply_keystream(mac_key.as_mut_slice());
-        let mac = Poly1305::new((&*mac_key).into());
-        (stream, mac)
+        (stream, mac_key)
     }
 
     /// Decrypts into `out`, which is cleared first.
@@ -59,12 +57,13 @@ impl Secretbox {
     pub fn open(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotOpened> {
         let (nonce, body) = payload.split_first_chunk::<NONCE>().ok_or(NotOpened::TooShort)?;
         let (tag, body) = body.split_first_chunk::<TAG>().ok_or(NotOpened::TooShort)?;
-        let (stream, mac) = self.start(nonce);
-        if !bool::from(mac.compute_unpadded(body).as_slice().ct_eq(tag)) {
+        let (stream, mac_key) = self.start(nonce);
+        let avx2 = Avx2::detect();
+        if !bool::from(mac(&mac_key, body, avx2).ct_eq(tag)) {
             return Err(NotOpened::Authentication);
         }
         replace(out, body);
-        stream.apply(out, Avx2::detect());
+        stream.apply(out, avx2);
         Ok(())
     }
 
@@ -83,11 +82,22 @@ impl Secretbox {
     pub fn seal(&self, value: &mut [u8]) -> Result<(), NotOpened> {
         let (nonce, body) = value.split_first_chunk_mut::<NONCE>().ok_or(NotOpened::TooShort)?;
         let (room, body) = body.split_first_chunk_mut::<TAG>().ok_or(NotOpened::TooShort)?;
-        let (stream, mac) = self.start(nonce);
-        stream.apply(body, Avx2::detect());
-        room.copy_from_slice(&mac.compute_unpadded(body));
+        let (stream, mac_key) = self.start(nonce);
+        let avx2 = Avx2::detect();
+        stream.apply(body, avx2);
+        *room = mac(&mac_key, body, avx2);
         Ok(())
     }
+}
+
+/// The tag of a ciphertext.
+fn mac(key: &[u8; 32], sealed: &[u8], avx2: Option<Avx2>) -> [u8; TAG] {
+    let Some(avx2) = avx2 else {
+        return Poly1305::new(key.into()).compute_unpadded(sealed).into();
+    };
+    let mut tag = [0; TAG];
+    avx2.poly1305(key, sealed, &mut tag);
+    tag
 }
 
 /// The key stream of one value. Its first 32 bytes key the tag.
@@ -124,9 +134,11 @@ impl Stream {
         let (groups, rest) = rest.as_chunks_mut();
         avx2.salsa20(&mut self.second, groups);
         if !rest.is_empty() {
-            let mut group = Zeroizing::new([[0; SALSA_BLOCK * SALSA_BLOCKS]]);
+            // In words: memory is wiped element by element.
+            let mut words = Zeroizing::new([0u64; SALSA_BLOCK * SALSA_BLOCKS / 8]);
+            let group: &mut [[u8; SALSA_BLOCK * SALSA_BLOCKS]; 1] = bytemuck::cast_mut(&mut *words);
             group[0][..rest.len()].copy_from_slice(rest);
-            avx2.salsa20(&mut self.second, group.as_mut_slice());
+            avx2.salsa20(&mut self.second, group);
             rest.copy_from_slice(&group[0][..rest.len()]);
         }
     }
@@ -168,6 +180,14 @@ mod tests {
                 text
             });
             assert!(fast == portable, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn every_length_has_the_same_tag_with_and_without_avx2() {
+        for length in (0..600).chain([8191, 8192, 70_001]) {
+            let (key, text) = ([u8::try_from(length % 251).unwrap() + 1; 32], vec![0xA5; length]);
+            assert_eq!(mac(&key, &text, Avx2::detect()), mac(&key, &text, None), "{length} bytes");
         }
     }
 

@@ -5,9 +5,10 @@
 use super::{BLOCK, LANES, Row};
 use bytemuck::{bytes_of, cast, pod_read_unaligned};
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_aesdec_si128, _mm_aesdeclast_si128, _mm_aesimc_si128, _mm_aeskeygenassist_si128,
-    _mm_extract_epi32, _mm_set1_epi32, _mm_xor_si128, _mm256_aesdec_epi128, _mm256_aesdeclast_epi128,
-    _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_broadcastsi128_si256, _mm256_xor_si256,
+    __m128i, __m256i, _mm_aesdec_si128, _mm_aesdeclast_si128, _mm_aesenc_si128, _mm_aesenclast_si128,
+    _mm_aesimc_si128, _mm_aeskeygenassist_si128, _mm_extract_epi32, _mm_set1_epi32, _mm_xor_si128,
+    _mm256_aesdec_epi128, _mm256_aesdeclast_epi128, _mm256_aesenc_epi128, _mm256_aesenclast_epi128,
+    _mm256_broadcastsi128_si256, _mm256_xor_si256,
 };
 
 /// Fills both schedules (FIPS 197, 5.2; the second for the equivalent inverse
@@ -52,9 +53,20 @@ fn substituted(word: u32) -> u32 {
     _mm_extract_epi32(assisted, 0).cast_unsigned()
 }
 
+/// One block.
+#[target_feature(enable = "aes,avx2,vaes")]
+pub(super) fn encrypt_block(keys: &[[u8; BLOCK]], block: __m128i) -> __m128i {
+    let [first, middle @ .., last] = keys else { return block };
+    let mut state = _mm_xor_si128(block, cast(*first));
+    for key in middle {
+        state = _mm_aesenc_si128(state, cast(*key));
+    }
+    _mm_aesenclast_si128(state, cast(*last))
+}
+
 #[inline]
 #[target_feature(enable = "aes,avx2,vaes")]
-fn broadcast(keys: &[[u8; BLOCK]]) -> [__m256i; 15] {
+pub(super) fn broadcast(keys: &[[u8; BLOCK]]) -> [__m256i; 15] {
     let mut wide = [cast([0u8; 32]); 15];
     for (wide, key) in wide.iter_mut().zip(keys) {
         *wide = _mm256_broadcastsi128_si256(cast(*key));
@@ -156,4 +168,105 @@ pub(super) fn encrypt_rows(keys: &[[u8; BLOCK]], chain: &mut Row, rows: &mut [Ro
         }
     }
     *chain = cast(states);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::simd::tests::{bytes, key};
+    use crate::simd::{BLOCK, LANES, Row, Vaes};
+    use ::aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit, consts::U16};
+    use ::aes::{Aes128, Aes192, Aes256};
+
+    fn xor(a: &[u8], b: &[u8]) -> [u8; BLOCK] {
+        std::array::from_fn(|i| a[i] ^ b[i])
+    }
+
+    /// CBC by the `aes` crate, block by block.
+    fn chained<C>(key: &[u8], iv: [u8; BLOCK], plain: &[[u8; BLOCK]]) -> Vec<[u8; BLOCK]>
+    where
+        C: KeyInit + BlockCipherEncrypt<BlockSize = U16> + BlockCipherDecrypt<BlockSize = U16>,
+    {
+        let cipher = C::new_from_slice(key).unwrap();
+        let mut last = iv;
+        plain
+            .iter()
+            .map(|block| {
+                let mut block: Array<u8, U16> = xor(block, &last).into();
+                cipher.encrypt_block(&mut block);
+                last = block.into();
+                last
+            })
+            .collect()
+    }
+
+    fn expected(key: &[u8], iv: [u8; BLOCK], plain: &[[u8; BLOCK]]) -> Vec<[u8; BLOCK]> {
+        match key.len() {
+            16 => chained::<Aes128>(key, iv, plain),
+            24 => chained::<Aes192>(key, iv, plain),
+            _ => chained::<Aes256>(key, iv, plain),
+        }
+    }
+
+    /// The answers of FIPS 197, appendix C.
+    #[test]
+    fn aes_gives_the_answers_of_the_standard() {
+        let all = key("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+        let plain: [u8; BLOCK] = key("00112233445566778899aabbccddeeff").try_into().unwrap();
+        let answers = [
+            (16, "69c4e0d86a7b0430d8cdb78070b4c55a"),
+            (24, "dda97ca4864cdfe06eaf70a0ec0d7191"),
+            (32, "8ea2b7ca516745bfeafc49904b496089"),
+        ];
+        for (length, answer) in answers {
+            let Some(aes) = Vaes::new(&all[..length]) else { return };
+            let (mut chain, mut rows) = ([[0; BLOCK]; LANES], [[plain; LANES]]);
+            aes.encrypt_rows(&mut chain, &mut rows);
+            assert!(rows[0].iter().chain(&chain).all(|block| block[..] == key(answer)));
+            let mut opened = [[0; BLOCK]];
+            aes.decrypt_chained(&[0; BLOCK], &rows[0][..1], &mut opened);
+            assert_eq!(opened, [plain]);
+        }
+    }
+
+    /// Every way in which a length falls apart into registers, and every
+    /// byte in the key schedule.
+    #[test]
+    fn aes_is_the_aes_crates_for_every_count_of_blocks_and_every_byte_of_a_key() {
+        for length in [16, 24, 32] {
+            for byte in 0..=255 {
+                let mut key = bytes(length, u32::from(byte) + 7);
+                key[usize::from(byte) % length] = byte;
+                key[length - 1] = byte;
+                let Some(aes) = Vaes::new(&key) else { return };
+                let iv: [u8; BLOCK] = bytes(BLOCK, u32::from(byte)).try_into().unwrap();
+                let plain = bytes(usize::from(byte % 70) * BLOCK, 3);
+                let (plain, _) = plain.as_chunks::<BLOCK>();
+                let sealed = expected(&key, iv, plain);
+                let mut opened = vec![[0xEE; BLOCK]; plain.len()];
+                aes.decrypt_chained(&iv, &sealed, &mut opened);
+                assert!(opened == plain, "key of {length}, {} blocks", plain.len());
+
+                let mut rows: Vec<Row> = plain
+                    .iter()
+                    .map(|block| std::array::from_fn(|i| xor(block, &[u8::try_from(i).unwrap(); BLOCK])))
+                    .collect();
+                let lanes: Vec<_> = (0..LANES)
+                    .map(|lane| expected(&key, iv, &rows.iter().map(|row| row[lane]).collect::<Vec<_>>()))
+                    .collect();
+                let mut chain = [iv; LANES];
+                aes.encrypt_rows(&mut chain, &mut rows);
+                for (number, lane) in lanes.iter().enumerate() {
+                    assert!(rows.iter().map(|row| row[number]).eq(lane.iter().copied()));
+                    assert_eq!(chain[number], lane.last().copied().unwrap_or(iv));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_aes_key_lengths_have_a_schedule() {
+        for length in 0..40 {
+            assert!(matches!(length, 16 | 24 | 32) || Vaes::new(&vec![0; length]).is_none());
+        }
+    }
 }

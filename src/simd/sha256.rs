@@ -109,3 +109,24 @@ pub(super) fn compress_two(a: &mut [u32; 8], blocks_a: &[[u8; 64]], b: &mut [u32
     *a = one.state();
     *b = two.state();
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::simd::Sha;
+    use crate::simd::tests::bytes;
+
+    #[test]
+    fn sums_in_step_are_the_sha2_crates_for_every_count_of_blocks() {
+        let Some(sha) = Sha::detect() else { return };
+        for count in 0..70 {
+            let (one, two) = (bytes(count * 64, 1), bytes((count + count % 3) * 64, 2));
+            let (one, two) = (one.as_chunks().0, two.as_chunks().0);
+            let (mut a, mut b) = ([0x0123_4567; 8], [0x89ab_cdef; 8]);
+            let (mut expected_a, mut expected_b) = (a, b);
+            sha.compress_two(&mut a, one, &mut b, two);
+            sha2::block_api::compress256(&mut expected_a, one);
+            sha2::block_api::compress256(&mut expected_b, &two[..count]);
+            assert_eq!((a, b), (expected_a, expected_b));
+        }
+    }
+}

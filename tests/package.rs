@@ -98,6 +98,9 @@ fn the_package_is_installed_runs_and_goes() {
         assert!(installed.lines().any(|line| line == file), "{file} is not in:\n{installed}");
     }
     rekeys(&root, "/usr/bin/etcd-rekey");
+    // Whoever compares sums compares one program.
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    assert!(read(&root.join("usr/bin/etcd-rekey")) == read(&packages().join("etcd-rekey")));
     let commands = in_root(&root, "/usr/bin/etcd-rekey", &["--help"]);
     for command in ["reencrypt", "rotate-keys", "verify", "check", "status", "list", "get", "snapshot"] {
         assert!(commands.contains(command), "{commands}");
@@ -122,6 +125,27 @@ fn the_package_has_the_terms_of_the_project() {
 fn the_sums_are_those_of_the_files() {
     let said = succeeded(Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(packages()));
     assert_eq!(said.lines().filter(|line| line.ends_with(": OK")).count(), 5, "{said}");
+}
+
+/// What scripts/static-target says where rustc has a folder for musl, or has none.
+fn static_target(bench: &Bench, libraries: &Path) -> String {
+    let rustc = bench.file("rustc", format!("#!/bin/sh\necho {}\n", libraries.display()));
+    std::fs::set_permissions(&rustc, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", rustc.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/static-target");
+    let mut command = Command::new(script);
+    succeeded(command.env("PATH", path).env_remove("CARGO_BUILD_TARGET").env_remove("RUSTFLAGS"))
+}
+
+#[test]
+fn a_static_program_is_built_with_musl_or_without() {
+    let bench = Bench::new();
+    let musl = static_target(&bench, &bench.path(""));
+    assert!(musl.contains("-linux-musl\n") && musl.contains("+crt-static"), "{musl}");
+    let glibc = static_target(&bench, &bench.path("nowhere"));
+    assert!(glibc.contains("-linux-gnu\n") && glibc.contains("+crt-static"), "{glibc}");
+    // Without this, it would ask glibc when it runs, and find nothing.
+    assert!(glibc.contains("getrandom_backend") && !musl.contains("getrandom_backend"), "{glibc}");
 }
 
 /// Every crate that cargo links into the program.

@@ -93,6 +93,9 @@ fn a_terminal_shows_a_bar_that_fits_it() {
         assert!(widest <= usize::from(columns), "{columns}: {lines:?}");
         let bar = lines.iter().find(|line| line.starts_with("reencrypting [")).expect("a bar");
         assert!(bar.contains("/20,000 secrets ") && bar.contains("/s ETA "), "{bar}");
+        let (_, rate) = bar.split_once(" secrets ").unwrap();
+        let (rate, _) = rate.split_once("/s").unwrap();
+        assert!(rate.chars().all(|c| c.is_ascii_digit() || c == ','), "{bar}");
         // It takes the room there is.
         assert!(bar.chars().count() > usize::from(columns) - 5, "{columns}: {bar}");
         for phase in ["checking", "planning", "verifying"] {
@@ -101,6 +104,18 @@ fn a_terminal_shows_a_bar_that_fits_it() {
         // The last thing done to it is to take it away.
         assert!(shown.trim_end_matches('\r').ends_with("\u{1b}[2K"), "{:?}", &shown[shown.len() - 20..]);
         assert!(out.contains("reencrypted 20000 secrets") && !out.contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn a_narrow_terminal_shows_figures_that_fit_it() {
+    for columns in [40, 60] {
+        let (shown, _) = shown(columns, MANY, &[], &[]);
+        let lines = drawn(&shown);
+        let widest = lines.iter().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= usize::from(columns), "{columns}: {lines:?}");
+        let figures = lines.iter().find(|line| line.starts_with("reencrypting ")).expect("figures");
+        assert!(figures.contains("% ETA "), "{figures}");
     }
 }
 

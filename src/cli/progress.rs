@@ -2,7 +2,7 @@
 
 use super::args::{Messages, ProgressMode, Running};
 use crate::rekey::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,36 +107,47 @@ impl Shown {
     }
 
     fn bar(&self, phase: Phase, total: u64) -> ProgressBar {
-        if phase == Phase::Reencrypting {
-            let bar = ProgressBar::new(total);
-            // The bar takes what room the figures leave.
-            let template = format!(
-                "{{msg}} [{{wide_bar}}] {{human_pos}}/{{human_len}} {} {{rate}}/s ETA {{eta}}",
-                self.unit
-            );
-            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.0}", state.per_sec());
-            };
-            bar.set_style(style(&template).progress_chars("=> ").with_key("rate", rate));
-            bar.set_message(phase.name());
-            bar
-        } else if counted(phase).is_some() {
-            let bar = ProgressBar::new(total);
-            let template = if phase == Phase::Receiving {
-                "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta}"
-            } else {
-                "{msg} [{wide_bar}] {human_pos}/{human_len} keys ETA {eta}"
-            };
-            bar.set_style(style(template).progress_chars("=> "));
-            bar.set_message(phase.name());
-            bar
-        } else {
+        let Some(figures) = self.figures(phase) else {
             let bar = ProgressBar::new_spinner();
             bar.set_style(style("{msg} {spinner} {elapsed}").tick_strings(&["|", "/", "-", "\\", " "]));
             bar.set_message(phase.name());
             bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        }
+            return bar;
+        };
+        let bar = ProgressBar::new(total);
+        // The bar takes what room the figures leave; where they leave none, a part of a hundred does.
+        let template = if columns() < NARROW {
+            "{msg} {percent}% ETA {eta}".to_owned()
+        } else {
+            format!("{{msg}} [{{wide_bar}}] {figures} ETA {{eta}}")
+        };
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}", HumanFloatCount(state.per_sec().round()));
+        };
+        bar.set_style(style(&template).progress_chars("=> ").with_key("rate", rate));
+        bar.set_message(phase.name());
+        bar
+    }
+
+    /// The figures beside a bar, of a phase that has one.
+    fn figures(&self, phase: Phase) -> Option<String> {
+        Some(match phase {
+            Phase::Reencrypting => format!("{{human_pos}}/{{human_len}} {} {{rate}}/s", self.unit),
+            Phase::Receiving => "{binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}".to_owned(),
+            Phase::Comparing => "{human_pos}/{human_len} keys {rate}/s".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// Below so many columns there is no room for a bar beside its figures.
+const NARROW: u16 = 72;
+
+/// How wide the terminal is; what does not tell counts as 80.
+fn columns() -> u16 {
+    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col,
+        _ => 80,
     }
 }
 

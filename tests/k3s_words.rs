@@ -105,13 +105,15 @@ fn the_restore_command_can_be_pasted_anywhere() {
     let cluster = Cluster::of("k3s-fresh");
     std::fs::create_dir(bench.path("it's here")).unwrap();
     let mut command = command(&["rotate-keys", text(&cluster.snapshot), "--token-file", text(&cluster.token)]);
-    let ran = command.args(["-o", "it's here/re keyed"]).current_dir(bench.dir.path()).output().unwrap();
+    let ran =
+        command.args(["-o", "it's here/../it's here/re keyed"]).current_dir(bench.dir.path()).output().unwrap();
     let out = String::from_utf8(ran.stdout).unwrap();
     let start = "k3s server --cluster-reset --cluster-reset-restore-path=";
     let line = out.lines().find_map(|line| line.trim().strip_prefix(start)).unwrap_or_else(|| panic!("{out}"));
     let echoed = std::process::Command::new("sh").args(["-c", &format!("printf %s {line}")]).output().unwrap();
     let path = String::from_utf8(echoed.stdout).unwrap();
     assert!(path.starts_with('/') && Path::new(&path).exists(), "{line}: {path}");
+    assert!(!path.contains(".."), "{path}");
 }
 
 #[test]

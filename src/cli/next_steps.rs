@@ -3,9 +3,10 @@
 use super::args::Rewrite;
 use crate::k3s::Verb;
 use crate::rekey::Report;
+use crate::rekey::outputs::beside;
 use crate::rekey::report::RecordReport;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// The closing lines of a run.
 pub fn text(report: &Report, args: &Rewrite, verb: Verb) -> String {
@@ -23,7 +24,13 @@ pub fn text(report: &Report, args: &Rewrite, verb: Verb) -> String {
 
 /// A path as a shell takes it from any directory.
 fn shell(path: &Path) -> String {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // What leads up and down again is told as it lies there.
+    if path.components().any(|part| part == Component::ParentDir)
+        && let (Ok(folder), Some(name)) = (beside(&path).canonicalize(), path.file_name())
+    {
+        path = folder.join(name);
+    }
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
     if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }

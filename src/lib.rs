@@ -9,10 +9,10 @@
 //! * [`k3s`]: the record K3s and RKE2 keep in a snapshot, and its stages.
 //! * [`rekey`]: every value under a new key, in a fresh file, proven.
 //! * `live`: a snapshot saved from a live etcd, or compared with one (feature `live`).
-//! * [`cli`]: the command line; the only room that talks to a terminal.
+//! * `cli`: the command line; the only room that talks to a terminal.
 //!
-//! Beside them stand [`map`], the memory map, [`simd`], three inner loops in
-//! the processor's own instructions (these two have the only unsafe code), and
+//! Beside them stand `map`, the memory map, `simd`, three inner loops in the
+//! processor's own instructions (these two have the only unsafe code), and
 //! [`output`], the one seam through which bytes reach the disk.
 //!
 //! # A worked example
@@ -56,19 +56,27 @@
 //! # }
 //! ```
 //!
+//! The same as a program: `examples/reencrypt.rs`.
+//!
+//! # What stays
+//!
 //! The command line, its exit codes and its JSON are what Semantic Versioning
 //! counts first; of the library it counts [`rekey`] and what its items take
 //! and give. The rooms below it are public for those who read snapshots, and
-//! change when the formats teach something new.
+//! change when the formats teach something new. What is hidden from this page
+//! is public for the program, its tests and its benches alone.
 
 pub mod bolt;
+#[doc(hidden)]
 pub mod cli;
 pub mod etcd;
 pub mod k3s;
 pub mod kube;
 #[cfg(feature = "live")]
 pub mod live;
+#[doc(hidden)]
 pub mod map;
 pub mod output;
 pub mod rekey;
+#[doc(hidden)]
 pub mod simd;

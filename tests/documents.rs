@@ -31,6 +31,8 @@ mod walk;
 
 use cluster::{ControlPlanes, serves_as_k3s_would, serves_from};
 use markdown::{Mark, all, blocks, broken, links, read};
+use release::Release;
+use server::Server;
 use support::clusters::Cluster;
 use support::fixture;
 use support::plugin::Plugin;
@@ -99,6 +101,31 @@ fn words_of_errors_are_found() {
     for code in 2..=8 {
         assert!(page.contains(&format!("## Exit code {code}:")), "exit code {code}");
     }
+}
+
+/// Documents name tests to be run; each is there.
+#[test]
+fn tests_that_are_named_exist() {
+    let mut named = 0;
+    for document in all() {
+        for line in read(&document).lines() {
+            for words in line.split("cargo test").skip(1) {
+                let words: Vec<&str> = words.split('`').next().unwrap().split_whitespace().collect();
+                for (number, file) in
+                    words.iter().enumerate().filter(|(n, _)| *n > 0 && words[n - 1] == "--test")
+                {
+                    let path = markdown::root().join("tests").join(file).with_extension("rs");
+                    let source = std::fs::read_to_string(&path).unwrap_or_default();
+                    assert!(!source.is_empty(), "{document}: there is no test {file}");
+                    let test = words.get(number + 1).filter(|word| word.starts_with(char::is_alphabetic));
+                    let there = test.is_none_or(|test| source.contains(&format!("fn {test}")));
+                    assert!(there, "{document}: {file} has no {test:?}");
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named > 30, "{named}");
 }
 
 #[test]
@@ -280,6 +307,29 @@ fn a_kms() {
     drop(vault);
     let _vault = Plugin::start("v2", &new, &["-key", "2", "-known", "1"]);
     walk.under("Another key of the same KMS");
+}
+
+#[test]
+fn a_live_etcd() {
+    let mut walk = Walk::of("docs/live.md");
+    let etcd = Server::restored(Release::V36, &walk.path("etcd"), &fixture("kube-rotated", "snapshot.db"));
+    let programs = std::env::var("ETCD36_BIN").unwrap();
+    walk = walk.standing("http://127.0.0.1:23790", &etcd.endpoint()).standing("/opt/etcd-3.6", &programs);
+    for file in ["old.yaml", "new.yaml"] {
+        walk = walk.given(file, &fixture("kube-rotated", file));
+    }
+    let etcdctl = format!("etcdctl --endpoints {}", etcd.endpoint());
+    walk.does(&format!("until {etcdctl} endpoint status -w json | grep -q storageVersion; do sleep 0.2; done"));
+    walk.under("Save");
+    walk.does(
+        "etcd-rekey reencrypt snapshot.db --encryption-config new.yaml --decryption-config old.yaml -o rekeyed.db",
+    );
+    walk.under("Rehearse");
+    let restored = Server::restored(Release::V36, &walk.path("restored"), &walk.path("rekeyed.db"));
+    let etcdctl = format!("etcdctl --endpoints {}", restored.endpoint());
+    walk.does(&format!("{etcdctl} del /registry/secrets/default/tls && {etcdctl} put /registry/new new"));
+    walk = walk.standing("http://127.0.0.1:23790", &restored.endpoint());
+    walk.under("Compare");
 }
 
 #[test]

@@ -15,13 +15,21 @@ pub struct Walk {
     blocks: Vec<(Block, bool)>,
     shell: Shell,
     home: TempDir,
+    /// What the document has in the place of what is there.
+    stands: Vec<(&'static str, String)>,
 }
 
 impl Walk {
     pub fn of(document: &str) -> Self {
         let blocks = blocks(&read(document)).into_iter().map(|block| (block, false)).collect();
         let home = tempfile::tempdir().unwrap();
-        Self { document: document.to_owned(), blocks, shell: Shell::start(home.path()), home }
+        Self {
+            document: document.to_owned(),
+            blocks,
+            shell: Shell::start(home.path()),
+            home,
+            stands: Vec::new(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -33,6 +41,14 @@ impl Walk {
         let to = self.path(name);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(from, to).unwrap();
+        self
+    }
+
+    /// Says what something in the document stands for. Columns may be wider or
+    /// narrower then.
+    pub fn standing(mut self, shown: &'static str, real: &str) -> Self {
+        self.stands.retain(|(known, _)| *known != shown);
+        self.stands.push((shown, real.to_owned()));
         self
     }
 
@@ -48,7 +64,7 @@ impl Walk {
         let mut any = false;
         for (block, done) in &mut self.blocks {
             if block.heading == heading && block.mark == Mark::Run {
-                run(&self.document, &mut self.shell, self.home.path(), block);
+                run(&self.document, &mut self.shell, self.home.path(), &self.stands, block);
                 (*done, any) = (true, true);
             }
         }
@@ -59,7 +75,7 @@ impl Walk {
     pub fn finish(&mut self) {
         for (block, done) in &mut self.blocks {
             if block.mark == Mark::Run && !*done {
-                run(&self.document, &mut self.shell, self.home.path(), block);
+                run(&self.document, &mut self.shell, self.home.path(), &self.stands, block);
                 *done = true;
             }
         }
@@ -75,18 +91,28 @@ impl Drop for Walk {
     }
 }
 
-fn run(document: &str, shell: &mut Shell, home: &Path, block: &Block) {
+fn run(document: &str, shell: &mut Shell, home: &Path, stands: &[(&str, String)], block: &Block) {
     let home = home.to_str().unwrap();
+    let real = |text: &str| {
+        stands.iter().fold(text.replace(HOME, home), |text, (shown, real)| text.replace(shown, real))
+    };
+    let told = |line: &String| {
+        stands.iter().fold(line.replace(home, HOME), |line, (shown, real)| line.replace(real, shown))
+    };
+    let masked = |line: &String| {
+        let masked = masked(line);
+        if stands.is_empty() { masked } else { masked.split_whitespace().collect::<Vec<_>>().join(" ") }
+    };
     for (number, command) in block.commands.iter().enumerate() {
-        let (printed, code) = shell.run(&command.text.replace(HOME, home));
-        let printed: Vec<String> = printed.iter().map(|line| line.replace(home, HOME)).collect();
+        let (printed, code) = shell.run(&real(&command.text));
+        let printed: Vec<String> = printed.iter().map(told).collect();
         // Who goes on to look at the exit code expects one.
         let asked = block.commands.get(number + 1).is_some_and(|next| next.text == "echo $?");
         let Command { line, text, shown } = command;
         let all = printed.join("\n");
         assert!(code == 0 || asked, "{document}:{line}: {text}\nended with {code}:\n{all}");
-        let shown_lines: Vec<String> = shown.iter().map(|line| masked(line)).collect();
-        let printed_lines: Vec<String> = printed.iter().map(|line| masked(line)).collect();
+        let shown_lines: Vec<String> = shown.iter().map(masked).collect();
+        let printed_lines: Vec<String> = printed.iter().map(masked).collect();
         assert!(
             shown.is_empty() || fits(&shown_lines, &printed_lines),
             "{document}:{line}: {text}\nprinted:\n{all}\nand not:\n{}",
@@ -120,33 +146,30 @@ fn line_fits(pattern: &str, line: &str) -> bool {
     open || rest.is_empty()
 }
 
-/// A line without what differs from run to run: times, sums, random names; and
-/// with one space for many, for columns are as wide as the names in them.
+/// A line without what differs from run to run: times, sums, random names. Columns
+/// stay as wide as they are.
 fn masked(line: &str) -> String {
-    let words = line.split_whitespace().map(|word| {
-        let mut out = String::new();
-        let mut rest = word;
-        while let Some(first) = rest.chars().next() {
-            if is_time(rest) {
-                out += "#";
-                rest = &rest["2026-11-25T16:37:17Z".len()..];
-                continue;
-            }
-            let run = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-            if run == 0 {
-                out.push(first);
-                rest = &rest[first.len_utf8()..];
-                continue;
-            }
-            let (name, after) = rest.split_at(run);
-            let hex = name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
-            let number = name.chars().any(|c| c.is_ascii_digit());
-            out += if hex && number && run >= 6 { "#" } else { name };
-            rest = after;
+    let mut out = String::new();
+    let mut rest = line.trim_end();
+    while let Some(first) = rest.chars().next() {
+        if is_time(rest) {
+            out += "#";
+            rest = &rest["2026-11-25T16:37:17Z".len()..];
+            continue;
         }
-        out
-    });
-    words.collect::<Vec<_>>().join(" ")
+        let run = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        if run == 0 {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (name, after) = rest.split_at(run);
+        let hex = name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        let number = name.chars().any(|c| c.is_ascii_digit());
+        out += if hex && number && run >= 6 { "#" } else { name };
+        rest = after;
+    }
+    out
 }
 
 /// Whether a text begins with a time, as keys of K3s have it.

@@ -118,7 +118,8 @@ fn tests_that_are_named_exist() {
                     let source = std::fs::read_to_string(&path).unwrap_or_default();
                     assert!(!source.is_empty(), "{document}: there is no test {file}");
                     let test = words.get(number + 1).filter(|word| word.starts_with(char::is_alphabetic));
-                    let there = test.is_none_or(|test| source.contains(&format!("fn {test}")));
+                    let has = |what: &str, test: &str| source.contains(&format!("{what} {test}"));
+                    let there = test.is_none_or(|test| has("fn", test) || has("mod", test));
                     assert!(there, "{document}: {file} has no {test:?}");
                     named += 1;
                 }

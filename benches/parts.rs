@@ -3,7 +3,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use etcd_rekey::bolt::check::Thoroughness;
+use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::sha256::Sha256;
 use etcd_rekey::etcd::{History, Snapshot, history::key_bucket};

@@ -9,7 +9,7 @@ mod support;
 #[path = "../fuzz/src/lib.rs"]
 mod promises;
 
-use etcd_rekey::bolt::check::Thoroughness;
+use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::{KeyValue, Snapshot};
 use etcd_rekey::k3s::bootstrap;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use etcd_rekey::bolt::check::Thoroughness;
+use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::meta::{META_SIZE, Meta, NO_FREELIST};
 use etcd_rekey::bolt::page::{BRANCH, BUCKET, ELEMENT, HEADER, Header, LEAF, MAX_KEY, MAX_VALUE};
 use etcd_rekey::bolt::{Database, Defect, Survey, survey, writer};

@@ -292,7 +292,7 @@ fn large_values_leases_alarms_unknown_buckets_and_page_sizes_survive() {
             assert_eq!(status["residue"]["freePages"], 0);
             let bytes = std::fs::read(bench.path("out.db")).unwrap();
             let db = etcd_rekey::bolt::Database::open(&bytes[..bytes.len() - 32]).unwrap();
-            let found = etcd_rekey::bolt::survey(&db, etcd_rekey::bolt::check::Thoroughness::FULL);
+            let found = etcd_rekey::bolt::survey(&db, etcd_rekey::bolt::Thoroughness::FULL);
             assert_eq!(found.bucket(b"zz_unknown").unwrap().1.sequence, 42);
         }
     }

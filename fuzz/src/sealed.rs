@@ -6,8 +6,8 @@
 use super::opener;
 use etcd_rekey::etcd::wire::put_varint;
 use etcd_rekey::kube::kms::envelope::Envelope;
-use etcd_rekey::kube::sealed::{Keyring, Seal};
 use etcd_rekey::kube::{KeyPath, Provider, SealingKey};
+use etcd_rekey::kube::{Keyring, Seal};
 use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 

@@ -4,10 +4,10 @@
 //! The last byte says which metas get a right checksum: else no change of one
 //! would ever be looked behind.
 
-use etcd_rekey::bolt::check::{Survey, Thoroughness};
 use etcd_rekey::bolt::meta::{MAGIC, META_SIZE, VERSION};
 use etcd_rekey::bolt::page::HEADER;
 use etcd_rekey::bolt::{Database, survey};
+use etcd_rekey::bolt::{Survey, Thoroughness};
 
 /// Holds the promise to a file and the byte behind it.
 pub fn check(input: &[u8]) {

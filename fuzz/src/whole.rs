@@ -7,7 +7,7 @@
 //! whether it is a K3s cluster. The trailer is made anew.
 
 use super::{opener, structure};
-use etcd_rekey::bolt::check::Thoroughness;
+use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::KeyValue;
 use etcd_rekey::k3s::change::Request;

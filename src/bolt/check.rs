@@ -6,75 +6,19 @@
 //! element lies inside its page and every page inside the file, inline pages
 //! are looked into, both metas are valid, and no page is reached twice.
 
-use super::page::{
-    BRANCH, BUCKET, ELEMENT, FREELIST, HEADER, Header, LEAF, LeafElement, MAX_KEY, MAX_VALUE, Page, index,
-};
+use super::meta::META_SIZE;
+use super::page::{BRANCH, BUCKET, ELEMENT, FREELIST, HEADER, Header, LEAF, MAX_VALUE, Page};
 use super::page_set::PageSet;
+use super::places::Places;
+use super::survey::{Survey, Thoroughness};
 use super::tree::{Bucket, Leaf};
 use super::{Database, Defect, freelist};
 use nom::{IResult, Parser, number::complete::le_u64};
 use std::collections::VecDeque;
-use std::ops::Range;
 
 /// Deeper trees, and deeper nests of buckets, are refused. A tree whose
 /// branches have two children each stays below it with 2^64 pages.
 const MAX_DEPTH: usize = 64;
-
-/// What a walk over the whole file found.
-#[derive(Debug, Clone)]
-pub struct Survey<'a> {
-    /// The root of the file first; every other bucket after the one it is in.
-    pub buckets: Vec<Bucket<'a>>,
-    /// Pages reached: metas, trees, the free-list page.
-    pub used: PageSet,
-    /// Pages below the high-water mark that were not reached.
-    pub free_pages: u64,
-    /// Page runs with bytes other than zero behind their last element, or
-    /// with gaps between elements: places where old data may survive.
-    pub dirty: u64,
-    /// Defects found, in the order of the walk.
-    pub defects: Vec<Defect>,
-}
-
-impl<'a> Survey<'a> {
-    /// The survey, if nothing is wrong with the file.
-    ///
-    /// # Errors
-    /// The first defect.
-    pub fn sound(self) -> Result<Self, Defect> {
-        match self.defects.first() {
-            Some(defect) => Err(defect.clone()),
-            None => Ok(self),
-        }
-    }
-
-    /// The buckets inside bucket number `parent`, in key order.
-    pub fn inside(&self, parent: usize) -> impl Iterator<Item = (usize, &Bucket<'a>)> {
-        self.buckets.iter().enumerate().filter(move |(_, b)| b.parent.is_some_and(|(p, _)| p == parent))
-    }
-
-    /// The top-level bucket of this name, with its number.
-    #[must_use]
-    pub fn bucket(&self, name: &[u8]) -> Option<(usize, &Bucket<'a>)> {
-        self.inside(0).find(|(_, bucket)| bucket.name == name)
-    }
-}
-
-/// How thorough a survey is.
-#[derive(Debug, Clone, Copy)]
-pub struct Thoroughness {
-    /// Stop after so many defects.
-    pub defects: usize,
-    /// Also look at the bytes no element uses ([`Survey::dirty`]).
-    pub unused_bytes: bool,
-}
-
-impl Thoroughness {
-    /// Stop at the first defect.
-    pub const STRICT: Self = Self { defects: 1, unused_bytes: false };
-    /// List up to a thousand defects.
-    pub const FULL: Self = Self { defects: 1000, unused_bytes: true };
-}
 
 /// Walks the whole file.
 #[must_use]
@@ -90,14 +34,7 @@ pub fn survey_while<'a>(db: &Database<'a>, how: Thoroughness, go_on: &dyn Fn() -
 }
 
 fn walked<'a>(db: &Database<'a>, how: Thoroughness, go_on: &dyn Fn() -> bool) -> Survey<'a> {
-    let survey = Survey {
-        buckets: Vec::new(),
-        used: PageSet::new(db.pages()),
-        free_pages: 0,
-        dirty: 0,
-        defects: Vec::new(),
-    };
-    let mut walk = Walk { db, how, go_on, survey };
+    let mut walk = Walk { db, how, go_on, survey: Survey::of(db.pages()) };
     walk.metas();
     walk.buckets();
     walk.freelist();
@@ -126,37 +63,6 @@ struct Found<'a> {
     index: u16,
 }
 
-/// Where an element lies in its page, given its key, which was taken from there.
-fn place(page: &Page<'_>, key: &[u8], bytes: usize) -> Range<usize> {
-    let start = key.as_ptr().addr().saturating_sub(page.run.as_ptr().addr());
-    start..start + bytes
-}
-
-/// Whether the elements of a page share bytes. Every writer puts them one
-/// behind the other, and then none do; where they lie otherwise, all are
-/// held against each other.
-#[derive(Default)]
-struct Places {
-    end: usize,
-    out_of_order: bool,
-}
-
-impl Places {
-    fn meet(&mut self, page: &Page<'_>, key: &[u8], bytes: usize) {
-        let place = place(page, key, bytes);
-        self.out_of_order |= place.start < self.end;
-        self.end = place.end;
-    }
-
-    fn shared(&self, all: impl FnOnce() -> Vec<Range<usize>>) -> bool {
-        self.out_of_order && {
-            let mut all = all();
-            all.sort_by_key(|place| place.start);
-            all.windows(2).any(|two| two[1].start < two[0].end)
-        }
-    }
-}
-
 impl<'a> Walk<'_, 'a> {
     fn full(&self) -> bool {
         self.survey.defects.len() >= self.how.defects
@@ -169,28 +75,10 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn metas(&mut self) {
-        let [first, second] = *self.db.metas();
-        let counts = *self.db.meta();
-        for (page, meta) in [(0, first), (1, second)] {
-            match meta {
-                Ok(meta) if index(meta.page_size) != self.db.page_size() => {
-                    let size = u32::try_from(self.db.page_size()).unwrap_or(u32::MAX);
-                    self.note(Defect::PageSizesDiffer { first: size, second: meta.page_size });
-                }
-                // etcd falls back on it when the one that counts is damaged. What that one names is walked.
-                Ok(meta) if meta != counts && self.db.holds(&counts) && !self.db.holds(&meta) => {
-                    self.note(Defect::MetaBeyondFile { page, pages: meta.high_water_mark, root: meta.root });
-                }
-                Ok(_) => match self.db.page(page, page) {
-                    Ok(found) if found.header.kind() != Some("meta") => self.note(Defect::PageKind {
-                        page,
-                        expected: "meta",
-                        found: found.header.kind().unwrap_or("unknown"),
-                    }),
-                    Ok(found) => self.unused(&found, super::meta::META_SIZE + HEADER),
-                    Err(defect) => self.note(defect),
-                },
-                Err(why) => self.note(Defect::Meta { page, why }),
+        for page in [0, 1] {
+            match self.db.meta_page(page) {
+                Ok(found) => self.unused(&found, META_SIZE + HEADER),
+                Err(defect) => self.note(defect),
             }
             self.survey.used.insert(page);
         }
@@ -198,14 +86,7 @@ impl<'a> Walk<'_, 'a> {
 
     fn buckets(&mut self) {
         let meta = *self.db.meta();
-        let root = Bucket {
-            name: b"",
-            parent: None,
-            depth: 0,
-            sequence: meta.sequence,
-            leaves: Vec::new(),
-            entries: 0,
-        };
+        let root = Bucket::new(b"", None, 0, meta.sequence);
         let mut found = VecDeque::new();
         self.tree(root, meta.root, 0, &mut found);
         while let Some((parent, bucket)) = found.pop_front() {
@@ -226,14 +107,7 @@ impl<'a> Walk<'_, 'a> {
             let bytes = u64::try_from(found.value.len()).unwrap_or(u64::MAX);
             return self.note(Defect::BucketHeader { page: found.page, index: found.index, bytes });
         };
-        let mut bucket = Bucket {
-            name: found.name,
-            parent: Some((parent, found.entry)),
-            depth,
-            sequence,
-            leaves: Vec::new(),
-            entries: 0,
-        };
+        let mut bucket = Bucket::new(found.name, Some((parent, found.entry)), depth, sequence);
         if root != 0 {
             return self.tree(bucket, root, found.page, queue);
         }
@@ -346,7 +220,8 @@ impl<'a> Walk<'_, 'a> {
                     return false;
                 }
             };
-            if !self.key(page, i, element.key, previous) {
+            if let Err(defect) = page.key_fits(i, element.key, previous) {
+                self.note(defect);
                 return false;
             }
             previous = Some(element.key);
@@ -356,8 +231,8 @@ impl<'a> Walk<'_, 'a> {
         if page.header.count == 1 {
             self.note(Defect::SingleChild { page: page.at });
         }
-        let elements = || (0..page.header.count).filter_map(|i| page.branch_element(i).ok());
-        if places.shared(|| elements().map(|element| place(page, element.key, element.key.len())).collect()) {
+        let all = || (0..page.header.count).filter_map(|i| page.branch_element(i).ok());
+        if places.shared(page, || all().map(|element| (element.key, element.key.len()))) {
             self.note(Defect::Overlap { page: page.at });
         }
         self.unused(page, used);
@@ -388,7 +263,8 @@ impl<'a> Walk<'_, 'a> {
                     break;
                 }
             };
-            if !self.key(page, i, element.key, previous) {
+            if let Err(defect) = page.key_fits(i, element.key, previous) {
+                self.note(defect);
                 sound = false;
                 break;
             }
@@ -410,9 +286,8 @@ impl<'a> Walk<'_, 'a> {
             used += bytes;
             places.meet(page, element.key, bytes);
         }
-        let elements = || (0..page.header.count).filter_map(|i| page.leaf_element(i).ok());
-        let of = |element: LeafElement<'_>| place(page, element.key, element.key.len() + element.value.len());
-        if places.shared(|| elements().map(of).collect()) {
+        let all = || (0..page.header.count).filter_map(|i| page.leaf_element(i).ok());
+        if places.shared(page, || all().map(|element| (element.key, element.key.len() + element.value.len()))) {
             self.note(Defect::Overlap { page: page.at });
             sound = false;
         }
@@ -424,21 +299,6 @@ impl<'a> Walk<'_, 'a> {
         bucket.leaves.push(Leaf { run: page.run, first_entry: bucket.entries });
         bucket.entries += u64::from(page.header.count);
         true
-    }
-
-    fn key(&mut self, page: &Page<'a>, index: u16, key: &[u8], previous: Option<&[u8]>) -> bool {
-        let bytes = u32::try_from(key.len()).unwrap_or(u32::MAX);
-        let defect = if key.is_empty() {
-            Defect::EmptyKey { page: page.at, index }
-        } else if bytes > MAX_KEY {
-            Defect::KeyTooLong { page: page.at, index, bytes }
-        } else if previous.is_some_and(|previous| previous >= key) {
-            Defect::KeyOrder { page: page.at, index }
-        } else {
-            return true;
-        };
-        self.note(defect);
-        false
     }
 
     /// Notes whether the bytes behind `used` are anything but zero, which
@@ -471,12 +331,8 @@ impl<'a> Walk<'_, 'a> {
         };
         let mut free = PageSet::new(pages);
         for id in ids {
-            if id < 2 || id >= pages {
-                self.note(Defect::FreelistOutOfBounds { page: at, free: id });
-            } else if self.survey.used.contains(id) {
-                self.note(Defect::FreePageInUse { page: at, free: id });
-            } else if !free.insert(id) {
-                self.note(Defect::FreelistDuplicate { page: at, free: id });
+            if let Err(defect) = freelist::free(at, id, pages, &self.survey.used, &mut free) {
+                self.note(defect);
             }
         }
         self.survey.free_pages = free.len();

@@ -25,7 +25,7 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// What keeps the file from being opened at all. All else is left to
-    /// [`super::survey`].
+    /// [`super::survey()`].
     pub fn open(bytes: &'a [u8]) -> Result<Self, Defect> {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if bytes.len() < 2 * index(*PAGE_SIZES.start()) {
@@ -105,6 +105,27 @@ impl<'a> Database<'a> {
         let inside = bytes.is_some_and(|bytes| bytes <= self.length);
         let page = |page: u64| (2..meta.high_water_mark).contains(&page);
         inside && page(meta.root) && (meta.freelist == NO_FREELIST || page(meta.freelist))
+    }
+
+    /// Page 0 or 1, a meta with nothing wrong.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn meta_page(&self, page: u64) -> Result<Page<'a>, Defect> {
+        let [first, second] = self.metas;
+        let meta = if page == 0 { first } else { second }.map_err(|why| Defect::Meta { page, why })?;
+        if index(meta.page_size) != self.page_size {
+            return Err(Defect::PageSizesDiffer { first: self.meta.page_size, second: meta.page_size });
+        }
+        // etcd falls back on it when the one that counts is damaged. What that one names is walked.
+        if meta != self.meta && self.holds(&self.meta) && !self.holds(&meta) {
+            return Err(Defect::MetaBeyondFile { page, pages: meta.high_water_mark, root: meta.root });
+        }
+        let found = self.page(page, page)?;
+        match found.header.kind() {
+            Some("meta") => Ok(found),
+            kind => Err(Defect::PageKind { page, expected: "meta", found: kind.unwrap_or("unknown") }),
+        }
     }
 
     /// The physical pages `first .. first + count`, as bytes.

@@ -5,6 +5,7 @@
 //! count. Source: bbolt `internal/freelist/shared.go`.
 
 use super::page::{HEADER, Page};
+use super::{Defect, PageSet};
 use nom::{IResult, Parser, multi::count, number::complete::le_u64};
 
 /// The page numbers listed; `None` when there are fewer than the count says.
@@ -20,6 +21,22 @@ pub fn ids(page: &Page<'_>) -> Option<Vec<u64>> {
     let listed = usize::try_from(listed).ok().filter(|listed| *listed <= body.len() / 8)?;
     let parsed: IResult<_, _, nom::error::Error<_>> = count(le_u64, listed).parse(body);
     parsed.ok().map(|(_, ids)| ids)
+}
+
+/// Takes page `id`, which the list on page `at` names, into `free`.
+///
+/// # Errors
+/// A page beyond the file's, one that is in `used`, or one that is listed twice.
+pub fn free(at: u64, id: u64, pages: u64, used: &PageSet, free: &mut PageSet) -> Result<(), Defect> {
+    if id < 2 || id >= pages {
+        Err(Defect::FreelistOutOfBounds { page: at, free: id })
+    } else if used.contains(id) {
+        Err(Defect::FreePageInUse { page: at, free: id })
+    } else if !free.insert(id) {
+        Err(Defect::FreelistDuplicate { page: at, free: id })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

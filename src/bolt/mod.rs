@@ -9,6 +9,7 @@
 //! * [`meta`]: the two meta pages.
 //! * [`mod@file`]: a file of pages: which meta counts, and where a page lies.
 //! * [`tree`]: buckets as lists of leaf pages, and their entries in order.
+//! * [`mod@survey`]: what is known of a file once it was walked.
 //! * [`check`]: one strict walk which both proves the structure and lists it.
 //! * [`layout`]: where every page of a fresh file will lie, before one is written.
 //! * [`writer`]: the bytes of those pages.
@@ -24,11 +25,14 @@ pub mod layout;
 pub mod meta;
 pub mod page;
 mod page_set;
+mod places;
+pub mod survey;
 pub mod tree;
 pub mod writer;
 
-pub use check::{Survey, survey};
+pub use check::survey;
 pub use defect::{Defect, MetaDefect};
 pub use file::Database;
 pub use page_set::PageSet;
+pub use survey::{Survey, Thoroughness};
 pub use tree::{Bucket, Entry, Leaf, asked, entries_of};

@@ -174,6 +174,23 @@ impl<'a> Page<'a> {
         Ok(BranchElement { key, child })
     }
 
+    /// Whether element `i` may have this key behind one with the key `previous`.
+    ///
+    /// # Errors
+    /// An empty key, one that is too long, or one that is not the greater.
+    pub fn key_fits(&self, i: u16, key: &[u8], previous: Option<&[u8]>) -> Result<(), Defect> {
+        let bytes = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        if key.is_empty() {
+            Err(Defect::EmptyKey { page: self.at, index: i })
+        } else if bytes > MAX_KEY {
+            Err(Defect::KeyTooLong { page: self.at, index: i, bytes })
+        } else if previous.is_some_and(|previous| previous >= key) {
+            Err(Defect::KeyOrder { page: self.at, index: i })
+        } else {
+            Ok(())
+        }
+    }
+
     /// The key of element 0, whichever kind of page this is.
     ///
     /// # Errors

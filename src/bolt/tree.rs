@@ -116,6 +116,11 @@ pub struct Bucket<'a> {
 }
 
 impl<'a> Bucket<'a> {
+    /// A bucket before its leaves are known.
+    pub(super) fn new(name: &'a [u8], parent: Option<(usize, u64)>, depth: usize, sequence: u64) -> Self {
+        Self { name, parent, depth, sequence, leaves: Vec::new(), entries: 0 }
+    }
+
     /// Every entry in key order.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'a>, Defect>> + '_ {
         self.entries_from(0)

@@ -112,7 +112,7 @@ pub fn inline_bucket_value(sequence: u64, entries: &[(&[u8], &[u8])], page_size:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bolt::check::Thoroughness;
+    use crate::bolt::Thoroughness;
     use crate::bolt::layout::TreeBuilder;
     use crate::bolt::{Database, survey};
 

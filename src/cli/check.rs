@@ -2,7 +2,7 @@
 
 use super::args::{Check, WriteOut};
 use super::{Exit, inputs, write_out};
-use crate::bolt::check::Thoroughness;
+use crate::bolt::Thoroughness;
 use crate::bolt::{Survey, survey};
 use crate::etcd::history::key_bucket;
 use crate::etcd::{self, History, Snapshot};

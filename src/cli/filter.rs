@@ -3,8 +3,7 @@
 use super::args::List;
 use crate::etcd::escape;
 use crate::kube::resource::{KeyPath, key_prefix};
-use crate::kube::sealed::Seal;
-use crate::kube::{GroupResource, typed_name};
+use crate::kube::{GroupResource, Seal, typed_name};
 use crate::rekey::Error;
 use crate::rekey::inventory::Item;
 use std::collections::BTreeMap;

@@ -6,7 +6,8 @@ use super::{Exit, inputs, write_out};
 use crate::kube::kms::sealer::Purpose;
 use crate::rekey::audit::{AuditRecord, AuditedFile};
 use crate::rekey::source::SnapshotFile;
-use crate::rekey::verify::{Allowed, Verified, verify};
+use crate::rekey::verified::Verified;
+use crate::rekey::verify::{Allowed, verify};
 use crate::rekey::{Error, Phase, Progress, data_keys};
 use serde_json::json;
 

@@ -6,28 +6,21 @@
 //! Source: kubernetes `pkg/storage/value/encrypt/aes/aes.go`.
 
 use super::cipher::{NotOpened, sized};
+use super::lanes::{Row, encrypt};
 use crate::simd::Vaes;
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit, consts::U16};
 use aes::{Aes128, Aes192, Aes256};
-use zeroize::Zeroizing;
 
 /// Bytes of a block, and of the IV.
 pub const BLOCK: usize = 16;
-/// How many values are encrypted side by side. CBC chains the blocks of one
-/// value, so a single value keeps only a fraction of the AES unit busy; the
-/// widest backend of the `aes` crate takes 64 blocks at a time.
+/// How many values are encrypted side by side: the widest backend of the
+/// `aes` crate takes 64 blocks at a time.
 const LANES: usize = 64;
-/// How many blocks of each value are taken into the tile at once. Values lie
-/// at like places of their pages, so that walking all of them block by block
-/// would have them drive each other out of the first-level cache.
-const DEEP: usize = 8;
 /// How many blocks are decrypted at once: ciphertext and plaintext of so many
 /// stay in the first-level cache between the two passes over them.
 const RUN: usize = 128;
 
 type Block = Array<u8, U16>;
-/// One block of each lane.
-type Row<const L: usize> = [[u8; BLOCK]; L];
 
 /// AES-CBC under one key. The ciphers wipe their key schedules when dropped.
 #[derive(Clone)]
@@ -172,12 +165,6 @@ fn xor(bytes: &mut [u8], with: &[u8]) {
     }
 }
 
-/// One value on its way: its blocks, and the next one to encrypt.
-struct Lane<'v> {
-    blocks: &'v mut [[u8; BLOCK]],
-    next: usize,
-}
-
 /// Encrypts rows of blocks with the `aes` crate, each of the first `width`
 /// lanes chained on its own.
 fn chained<C>(aes: &C) -> impl Fn(&mut Row<LANES>, &mut [Row<LANES>], usize)
@@ -191,58 +178,6 @@ where
             let (blocks, _) = Block::slice_as_chunks_mut(row);
             aes.encrypt_blocks(blocks);
             chain.as_flattened_mut()[..width * BLOCK].copy_from_slice(row);
-        }
-    }
-}
-
-/// Runs up to `L` values in step, each in a lane of the tile that `rows`
-/// encrypts, told the last ciphertext of each lane and how many lanes count.
-/// A lane whose value is done takes the next one, so values of unequal length
-/// keep all lanes busy but at the end.
-fn encrypt<const L: usize>(values: &mut [&mut [u8]], rows: impl Fn(&mut Row<L>, &mut [Row<L>], usize)) {
-    let mut waiting = values.iter_mut().filter_map(|value| {
-        let (blocks, _) = value.as_chunks_mut::<BLOCK>();
-        Some((*blocks.first()?, Lane { blocks, next: 1 }))
-    });
-    let mut chain = [[0; BLOCK]; L];
-    let mut lanes: Vec<Lane<'_>> = Vec::with_capacity(L);
-    for ((iv, lane), state) in waiting.by_ref().take(L).zip(&mut chain) {
-        *state = iv;
-        lanes.push(lane);
-    }
-    let mut tile = Zeroizing::new([[[0; BLOCK]; L]; DEEP]);
-    while let Some(steps) = lanes.iter().map(|lane| lane.blocks.len() - lane.next).min() {
-        // A full batch is cheaper than a handful of single blocks; the idle
-        // lanes' results are not used.
-        let width = if lanes.len() > 4 { lanes.len().next_multiple_of(8) } else { lanes.len() };
-        for step in (0..steps).step_by(DEEP) {
-            let deep = DEEP.min(steps - step);
-            for (number, lane) in lanes.iter().enumerate() {
-                let blocks = &lane.blocks[lane.next..lane.next + deep];
-                for (row, block) in tile.iter_mut().zip(blocks) {
-                    row[number] = *block;
-                }
-            }
-            rows(&mut chain, &mut tile[..deep], width);
-            for (number, lane) in lanes.iter_mut().enumerate() {
-                let blocks = &mut lane.blocks[lane.next..lane.next + deep];
-                for (row, block) in tile.iter().zip(blocks) {
-                    *block = row[number];
-                }
-                lane.next += deep;
-            }
-        }
-        let mut i = 0;
-        while i < lanes.len() {
-            if lanes[i].next < lanes[i].blocks.len() {
-                i += 1;
-            } else if let Some((iv, lane)) = waiting.next() {
-                chain[i] = iv;
-                lanes[i] = lane;
-            } else {
-                lanes.swap_remove(i);
-                chain[i] = chain[lanes.len()];
-            }
         }
     }
 }

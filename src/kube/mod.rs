@@ -9,8 +9,10 @@
 //! * [`typed_name`]: resources as people type them.
 //! * [`key`]: one key of one provider.
 //! * [`aescbc`], [`aesgcm`], [`secretbox`], [`cipher`]: the ciphers behind them.
+//! * `lanes`: values encrypted side by side.
 //! * [`kms`]: what KMS plugins seal.
 //! * [`sealer`]: a key or a plugin.
+//! * [`seal`]: what a sealed value says of itself.
 //! * [`sealed`]: which key opens a sealed value.
 //! * [`object`]: the object inside, and whether it is the one its key names.
 //!
@@ -24,12 +26,14 @@ pub mod config;
 mod error;
 pub mod key;
 pub mod kms;
+mod lanes;
 pub mod manifest;
 pub mod object;
 pub mod precedence;
 pub mod resource;
 pub mod rotation;
 mod schema;
+pub mod seal;
 pub mod sealed;
 pub mod sealer;
 pub mod secretbox;
@@ -41,5 +45,6 @@ pub use error::ConfigError;
 pub use key::{Provider, SealingKey};
 pub use precedence::{Precedence, Writer};
 pub use resource::{GroupResource, KeyPath};
+pub use seal::Seal;
 pub use sealed::{Keyring, Unreadable};
 pub use sealer::Sealer;

@@ -3,7 +3,7 @@
 use super::finding::{LISTED, Values, ValuesRow};
 use crate::etcd::history::Record;
 use crate::etcd::{Revision, RevisionKey, escape};
-use crate::kube::sealed::Seal;
+use crate::kube::Seal;
 use crate::rekey::report::SealReport;
 use crate::rekey::rules::{State, Verdict};
 use crate::rekey::tally::Tally;

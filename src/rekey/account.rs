@@ -9,7 +9,7 @@ use super::rules::{Rules, State};
 use super::source::{SnapshotFile, Source};
 use super::tally::Count;
 use super::task::Prepared;
-use super::verify::Verified;
+use super::verified::Verified;
 use crate::etcd::Hashes;
 use crate::kube::Provider;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use super::tally::Tally;
 use crate::etcd::escape;
 use crate::etcd::history::Record;
 use crate::kube::GroupResource;
-use crate::kube::sealed::Seal;
+use crate::kube::Seal;
 use zeroize::Zeroizing;
 
 /// One value under the prefix of Kubernetes' keys.

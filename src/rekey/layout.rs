@@ -1,6 +1,6 @@
 //! Where each page of the output will lie.
 
-use super::plan::{Change, Changes};
+use super::changes::{Change, Changes};
 use crate::bolt::layout::{Node, Tree, TreeBuilder};
 use crate::bolt::writer::{bucket_value, inline_bucket_value, metas};
 use crate::bolt::{Bucket, Database, Defect, Entry, Survey};

@@ -3,8 +3,8 @@
 
 use super::audit::sums_beside;
 use super::error::Error;
+use super::options::Options;
 use super::report::RoomReport;
-use super::run::Options;
 use super::source::SnapshotFile;
 use crate::output::{self, Disk, Output};
 use std::fs::Metadata;

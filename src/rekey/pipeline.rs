@@ -4,10 +4,10 @@
 //! written to its place by the worker that made it. What has to follow in
 //! order, the sum and the disk's write-back, follows the [`Frontier`].
 
+use super::changes::{Change, Changes};
 use super::error::Error;
 use super::frontier::Frontier;
 use super::layout::{FileLayout, Pages, Part};
-use super::plan::{Change, Changes};
 use super::progress::Progress;
 use super::rules::{Rules, State};
 use super::source::{SnapshotFile, Source};

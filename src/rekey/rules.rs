@@ -2,11 +2,14 @@
 
 use crate::etcd::history::Record;
 use crate::k3s::RECORD;
+use crate::kube::Seal;
 use crate::kube::config::Element;
 use crate::kube::object::{self, Object};
 use crate::kube::resource::key_prefix;
-use crate::kube::sealed::{Seal, Unreadable, is_sealed};
-use crate::kube::{ConfigError, EncryptionConfiguration, GroupResource, KeyPath, Keyring, Precedence, Writer};
+use crate::kube::seal::is_sealed;
+use crate::kube::{
+    ConfigError, EncryptionConfiguration, GroupResource, KeyPath, Keyring, Precedence, Unreadable, Writer,
+};
 
 /// What a run was told: how values are to be sealed, and every key that may
 /// open them.

@@ -1,57 +1,31 @@
 //! A run, from the snapshot to its proven successor.
 
 use super::audit::{self, AuditedFile};
+use super::changes::Changes;
 use super::compaction::Compaction;
 use super::error::Error;
 use super::frontier::Frontier;
 use super::layout::FileLayout;
+use super::options::Options;
 use super::outputs::{Outputs, Targets, beside, same_place};
 use super::pipeline::{Pipeline, part_size};
-use super::plan::{Changes, Look, Plan};
+use super::plan::{Look, Plan};
 use super::progress::{Phase, Progress};
 use super::report::{FileReport, Report};
 use super::source::{SnapshotFile, Source};
 use super::task::{Prepared, Task};
 use super::trailers::{self, Sum};
-use super::verify::{Allowed, Verified, compare};
+use super::verified::Verified;
+use super::verify::{Allowed, compare};
 use super::{account, data_keys};
 use crate::etcd::snapshot::{TRAILER, hex};
 use crate::kube::kms::sealer::Purpose;
 use crate::output::{Disk, Output};
 use jiff::Timestamp;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-
-/// What a run was asked to do, besides its rules.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The output.
-    pub output: PathBuf,
-    /// Replace an output that is there.
-    pub force: bool,
-    /// Take a file without a trailer.
-    pub skip_hash_check: bool,
-    /// Let sealed values become plaintext.
-    pub allow_plaintext: bool,
-    /// Carry over what no key opens.
-    pub keep_unreadable: bool,
-    /// Plan only.
-    pub dry_run: bool,
-    /// Do not prove the output.
-    pub no_verify: bool,
-    /// Leave out superseded revisions and deleted keys.
-    pub compact: bool,
-    /// Where to leave the configuration the output needs.
-    pub write_config: Option<PathBuf>,
-    /// Where to leave an audit record; the sums of the files go beside it.
-    pub report: Option<PathBuf>,
-    /// Files, besides the input, that must not be written over.
-    pub sources: Vec<PathBuf>,
-    /// Threads of the pool; 0 for one a core.
-    pub threads: usize,
-}
 
 /// Rekeys a snapshot.
 ///
@@ -193,7 +167,7 @@ impl<'r> Run<'r> {
         let besides = &prepared.besides;
         let make = || Plan::make(self.file, source, rules, besides, look, self.progress);
         let mut plan = self.pool.install(make)?;
-        self.refuse(&mut plan)?;
+        plan.refuse(&self.task.etcd_prefix, self.options)?;
         let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
         let compaction = self.options.compact.then(|| Compaction::newest(source));
         let marked = match &compaction {
@@ -343,24 +317,6 @@ impl<'r> Run<'r> {
             return self.targets.look(path, u64::try_from(bytes.len()).unwrap_or(0)).map(|_| None);
         }
         self.targets.small(path, bytes).map(Some)
-    }
-
-    /// Refuses what must not be written.
-    fn refuse(&self, plan: &mut Plan) -> Result<(), Error> {
-        if let (0, Some(first)) = (plan.kubernetes, plan.first_foreign.take()) {
-            return Err(Error::NothingUnderPrefix { prefix: self.task.etcd_prefix.clone(), first });
-        }
-        if !plan.unreadable.is_empty() && !self.options.keep_unreadable {
-            let values = std::mem::take(&mut plan.unreadable);
-            let current = values.iter().filter(|value| value.current).count();
-            return Err(Error::Unreadable { values, current: u64::try_from(current).unwrap_or(0) });
-        }
-        match &plan.to_plaintext {
-            Some((count, resource, first)) if !self.options.allow_plaintext => {
-                Err(Error::WouldBePlaintext { count: *count, resource: resource.clone(), first: first.clone() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The second reader goes by what lies in the two files, and by the keys.

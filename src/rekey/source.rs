@@ -1,8 +1,8 @@
 //! A snapshot opened, surveyed and read through once.
 
 use super::error::Error;
-use crate::bolt::check::{Thoroughness, survey_while};
 use crate::bolt::{Bucket, Database, Survey};
+use crate::bolt::{Thoroughness, check::survey_while};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::key_bucket;
 use crate::etcd::zipped::{ZipError, is_zip, unpack};

@@ -12,88 +12,21 @@ use super::error::Error;
 use super::progress::{Phase, Progress};
 use super::rules::{Rules, State, Verdict};
 use super::source::{SnapshotFile, Source};
-use super::tally::{Count, Tally};
+use super::sums::CheckSums;
 use super::trailers::{self, Sum};
+use super::verified::Verified;
 use crate::bolt::meta::{Meta, NO_FREELIST};
-use crate::bolt::{Bucket, Defect, Entry, asked, entries_of};
+use crate::bolt::{Entry, asked, entries_of};
 use crate::etcd::hash::{hash_kv, hash_kv_covers};
 use crate::etcd::history::Record;
-use crate::etcd::{Checksum, Hashes, History, RevisionKey, escape, status_hash};
+use crate::etcd::{Hashes, History, RevisionKey, escape, status_hash};
 use crate::k3s;
 use crate::k3s::proof::{Outcome, Proof};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-/// At most so many differences are listed.
-const LISTED: usize = 100;
 /// Leaves compared in one go: so many that joining their sums is cheap beside it.
 const LEAVES: usize = 256;
-
-/// What a verification found.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// Entries compared, all buckets.
-    pub records: u64,
-    /// Values opened in the output.
-    pub values: u64,
-    /// What is in the output: by resource and seal.
-    pub sealed: Tally<State>,
-    /// Current and old values under the key that writes them.
-    pub under_write_key: Count,
-    /// Values carried over unread.
-    pub carried_over: u64,
-    /// Values under the prefix of Kubernetes' keys, and sealed ones elsewhere.
-    under_prefix: (u64, u64),
-    /// Differences, the first hundred.
-    pub differences: Vec<String>,
-    /// Hashes of input and output.
-    pub hashes: Option<(Hashes, Hashes)>,
-    /// SHA-256 of the output's file, which its trailer holds.
-    pub trailer: Option<[u8; 32]>,
-    sums: Sums,
-}
-
-/// The CRCs of the `key` buckets, in part or whole.
-#[derive(Debug, Default, Clone, Copy)]
-struct Sums {
-    input: CheckSums,
-    output: CheckSums,
-}
-
-/// The CRC of all entries, and of those that HashKV covers. Most entries
-/// count in both: those of one stretch are summed once.
-#[derive(Debug, Default, Clone, Copy)]
-struct CheckSums {
-    all: Checksum,
-    covered: Checksum,
-    stretch: Checksum,
-}
-
-impl CheckSums {
-    fn add(&mut self, entry: &Entry<'_>, covered: bool) {
-        if covered {
-            return self.stretch.entry(entry);
-        }
-        self.settle();
-        self.all.entry(entry);
-    }
-
-    fn settle(&mut self) {
-        let stretch = std::mem::take(&mut self.stretch);
-        self.all.append(&stretch);
-        self.covered.append(&stretch);
-    }
-
-    fn append(&mut self, mut next: Self) {
-        if next.all.is_empty() {
-            return self.stretch.append(&next.stretch);
-        }
-        self.settle();
-        next.settle();
-        self.all.append(&next.all);
-        self.covered.append(&next.covered);
-    }
-}
 
 /// What may differ from a full rewrite.
 #[derive(Clone, Copy, Default)]
@@ -160,7 +93,7 @@ pub fn compare(
         let before = Meta { txid: first.txid.saturating_sub(1), ..first };
         first.freelist == NO_FREELIST && second == Ok(before)
     });
-    verified.expect(alike, || "the two metas of the output do not name the same pages".to_owned());
+    verified.require(alike, || "the two metas of the output do not name the same pages".to_owned());
     if output_file.snapshot()?.trailer.is_none() || output.db.bytes().len() + 32 != output_file.map.len() {
         verified.note("the output is not exactly its pages and a trailer".to_owned());
     }
@@ -296,7 +229,7 @@ impl Comparison<'_> {
                 let plain = if from == State::Plain { before.kv.value } else { &scratch.input };
                 match self.open_with(to, &after, &mut scratch.output) {
                     Some(found) if found == plain => {
-                        part.expect(!same, || format!("{}: it was not sealed anew", place()));
+                        part.require(!same, || format!("{}: it was not sealed anew", place()));
                         part.values += 1;
                         let allowed = to != State::Plain || self.allowed.plaintext;
                         if !allowed {
@@ -311,12 +244,12 @@ impl Comparison<'_> {
             Verdict::Stays(state) => {
                 part.values += u64::from(state != State::Plain);
                 part.found(judged.resource, state, current);
-                part.expect(same, || format!("{}: it changed without need", place()));
+                part.require(same, || format!("{}: it changed without need", place()));
             }
             Verdict::Unreadable(why) => {
                 part.carried_over += 1;
-                part.expect(same, || format!("{}: it changed, and cannot be opened", place()));
-                part.expect(self.allowed.unreadable, || format!("{}: {why}", place()));
+                part.require(same, || format!("{}: it changed, and cannot be opened", place()));
+                part.require(self.allowed.unreadable, || format!("{}: {why}", place()));
             }
             Verdict::Foreign { .. }
                 if before.kv.key.starts_with(k3s::RECORD) && self.allowed.record.is_some() =>
@@ -324,7 +257,7 @@ impl Comparison<'_> {
                 self.record(&before, &after, current, part);
             }
             Verdict::Empty | Verdict::Foreign { .. } => {
-                part.expect(same, || format!("{}: it changed without need", place()));
+                part.require(same, || format!("{}: it changed without need", place()));
             }
         }
         Ok(())
@@ -349,11 +282,11 @@ impl Comparison<'_> {
         let Some(proof) = self.allowed.record else { return };
         let place = || format!("{} at revision {}", escape(before.kv.key), before.revision.revision);
         let around = (before.kv.before, before.kv.after) == (after.kv.before, after.kv.after);
-        part.expect(around, || format!("{}: more than the value differs", place()));
+        part.require(around, || format!("{}: more than the value differs", place()));
         match proof.check(before.kv.key, current, before.kv.value, after.kv.value) {
             Outcome::Right => {}
             Outcome::CarriedOver => {
-                part.expect(self.allowed.unreadable, || format!("{}: no token opens it", place()));
+                part.require(self.allowed.unreadable, || format!("{}: no token opens it", place()));
             }
             Outcome::Wrong(why) => part.note(format!("{}: {why}", place())),
         }
@@ -368,79 +301,6 @@ impl Comparison<'_> {
                 key.open_written(record.kv.value, record.kv.key, out).ok()?;
                 Some(out)
             }
-        }
-    }
-}
-
-impl Sums {
-    fn append(&mut self, other: &Self) {
-        self.input.append(other.input);
-        self.output.append(other.output);
-    }
-}
-
-impl Verified {
-    /// Whether nothing differs, and the trailer is right.
-    #[must_use]
-    pub fn proven(&self) -> bool {
-        self.equal() && self.trailer.is_some()
-    }
-
-    /// Whether nothing differs; the trailer is another matter.
-    #[must_use]
-    pub fn equal(&self) -> bool {
-        self.differences.is_empty() && self.hashes.is_some()
-    }
-
-    fn note(&mut self, difference: String) {
-        if self.differences.len() < LISTED {
-            self.differences.push(difference);
-        }
-    }
-
-    fn expect(&mut self, holds: bool, difference: impl FnOnce() -> String) {
-        if !holds {
-            self.note(difference());
-        }
-    }
-
-    fn found(&mut self, resource: Option<crate::kube::GroupResource>, state: State, current: bool) {
-        if let Some(resource) = resource {
-            if state != State::Plain {
-                self.under_write_key.add(current);
-            }
-            self.sealed.add(resource, state, current);
-        }
-    }
-
-    fn same_entries<'a>(
-        &mut self,
-        ours: impl Iterator<Item = Result<Entry<'a>, Defect>>,
-        theirs: &Bucket<'_>,
-    ) -> Result<(), Defect> {
-        for (ours, theirs) in ours.zip(theirs.entries()) {
-            let (ours, theirs) = (ours?, theirs?);
-            self.records += 1;
-            // A nested bucket's value is the place of its pages.
-            let same = ours.key == theirs.key
-                && ours.flags == theirs.flags
-                && (ours.is_bucket() || ours.value == theirs.value);
-            self.expect(same, || format!("the entry {} of another bucket differs", escape(ours.key)));
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.records += other.records;
-        self.values += other.values;
-        self.sealed.merge(other.sealed);
-        self.under_write_key.merge(other.under_write_key);
-        self.carried_over += other.carried_over;
-        self.under_prefix.0 += other.under_prefix.0;
-        self.under_prefix.1 += other.under_prefix.1;
-        self.sums.append(&other.sums);
-        for difference in other.differences {
-            self.note(difference);
         }
     }
 }

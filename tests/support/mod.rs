@@ -16,7 +16,7 @@ pub mod task;
 pub mod transcript;
 
 use base64::Engine;
-use etcd_rekey::bolt::check::Thoroughness;
+use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::{Database, survey};
 use etcd_rekey::etcd::history::Record;
 use etcd_rekey::etcd::{KeyValue, RevisionKey, Snapshot};

@@ -1,8 +1,8 @@
 //! The record as it is written.
 
 use super::super::error::{Error, UnreadableValue};
+use super::super::options::Options;
 use super::super::report::{KeysReport, RecordReport, Report, ValuesReport};
-use super::super::run::Options;
 use super::super::task::Task;
 use super::{AuditedFile, KIND, VERSION};
 use jiff::Timestamp;

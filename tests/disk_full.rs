@@ -4,28 +4,15 @@
 
 mod support;
 
-use etcd_rekey::kube::Provider;
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
-use support::builder::{Builder, key};
 use support::clusters::Cluster;
 use support::program::{Bench, Ran, run, text};
 use support::{KUBE_FIXTURES, blocks, config, fixture};
 
 const STEP: u64 = 4096;
-
-fn bench(secrets: u32) -> Bench {
-    let bench = Bench::new();
-    let mut builder = Builder::default();
-    for i in 0..secrets {
-        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
-    }
-    bench.file("in.db", builder.snapshot());
-    bench.file("old.yaml", config(&[&["secrets"]], "aescbc", "old", 1));
-    bench
-}
 
 /// `rotate-keys` of a bench, which leaves its key beside the output, in `folder`.
 fn rotate_keys(bench: &Bench, folder: &Path) -> Vec<String> {
@@ -51,7 +38,7 @@ fn after(before: &str, args: &[&str]) -> Ran {
 
 #[test]
 fn a_limit_of_file_sizes_at_every_step() {
-    let bench = bench(150);
+    let bench = Bench::with_secrets(150);
     let args = rotate_keys(&bench, bench.dir.path());
     run(&words(&args)).expect(0);
     let need = std::fs::metadata(bench.path("out.db")).unwrap().len();
@@ -70,7 +57,7 @@ fn a_limit_of_file_sizes_at_every_step() {
 
 #[test]
 fn a_limit_of_file_sizes_on_commands_that_write_no_snapshot() {
-    let bench = bench(1);
+    let bench = Bench::with_secrets(1);
     let (old, new, input) = (bench.path("old.yaml"), bench.path("new.yaml"), bench.path("in.db"));
     let prepare = ["prepare", "--encryption-config", text(&old), "--write-config", text(&new)];
     let ran = after("ulimit -f 0", &prepare).expect(5);
@@ -101,7 +88,7 @@ fn on_small_disk(bench: &Bench, bytes: u64, args: &[&str]) -> (Ran, Vec<String>)
 
 #[test]
 fn a_disk_of_every_size_up_to_what_is_needed() {
-    let bench = bench(150);
+    let bench = Bench::with_secrets(150);
     let folder = bench.path("small");
     let args = rotate_keys(&bench, &folder);
     let args = [&words(&args)[..], &["-w", "json"]].concat();

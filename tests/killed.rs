@@ -4,7 +4,6 @@
 mod support;
 
 use etcd_rekey::k3s::Verb;
-use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
 use etcd_rekey::rekey::{Options, Silent, reencrypt};
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -15,9 +14,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::builder::{Builder, key};
 use support::program::{Bench, command, run, text};
-use support::{config, task};
+use support::task;
 
 /// A disk that kills the process at its Nth operation, before or after it.
 #[derive(Clone)]
@@ -95,17 +93,6 @@ fn child() {
     reencrypt(&path("in.db"), &task::of(Verb::RotateKeys), &options, &disk, &Silent).unwrap();
 }
 
-fn bench(secrets: u32) -> Bench {
-    let bench = Bench::new();
-    let mut builder = Builder::default();
-    for i in 0..secrets {
-        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
-    }
-    bench.file("in.db", builder.snapshot());
-    bench.file("old.yaml", config(&[&["secrets"]], "aescbc", "old", 1));
-    bench
-}
-
 /// What may be there after a run was killed; then a run that is not.
 fn converges(bench: &Bench, before: &[u8], what: &str) {
     let path = |name: &str| bench.path(name);
@@ -131,7 +118,7 @@ fn converges(bench: &Bench, before: &[u8], what: &str) {
 
 #[test]
 fn at_every_operation_of_the_disk() {
-    let bench = bench(40);
+    let bench = Bench::with_secrets(40);
     let before = std::fs::read(bench.path("in.db")).unwrap();
     for nth in 1.. {
         let status = Command::new(std::env::current_exe().unwrap())
@@ -164,7 +151,7 @@ fn rotate_keys(bench: &Bench) -> Vec<String> {
 fn at_random_moments() {
     let usual = if std::env::var_os("LONG").is_some() { 1000 } else { 40 };
     let kills = std::env::var("KILLS").map_or(usual, |kills| kills.parse().unwrap());
-    let bench = bench(3000);
+    let bench = Bench::with_secrets(3000);
     let before = std::fs::read(bench.path("in.db")).unwrap();
     let args = rotate_keys(&bench);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -14,14 +14,12 @@
 mod support;
 
 use etcd_rekey::k3s::Verb;
-use etcd_rekey::kube::Provider;
 use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
 use etcd_rekey::rekey::{Options, Silent, Task, reencrypt};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use support::builder::{Builder, key};
 use support::program::{Bench, run, text};
 use support::task;
 
@@ -401,16 +399,6 @@ fn images() -> usize {
     }
 }
 
-fn bench() -> Bench {
-    let bench = Bench::new();
-    let mut builder = Builder::default();
-    for i in 0..1500 {
-        builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
-    }
-    bench.file("in.db", builder.snapshot());
-    bench
-}
-
 fn loses_nothing(recorded: &Recorded, what: &str, seed: u64) {
     let points =
         recorded.lose_power(images(), seed).unwrap_or_else(|found| panic!("{what}, seed {seed}: {found}"));
@@ -420,7 +408,7 @@ fn loses_nothing(recorded: &Recorded, what: &str, seed: u64) {
 
 #[test]
 fn an_output_has_its_name_complete_or_not_at_all() {
-    let bench = bench();
+    let bench = Bench::with_secrets(1500);
     let recorded = Recorded::run(&bench, &task::reencrypt(), None, false);
     run(&["check", text(&bench.path("out.db"))]).expect(0);
     loses_nothing(&recorded, "an output", 1);
@@ -428,7 +416,7 @@ fn an_output_has_its_name_complete_or_not_at_all() {
 
 #[test]
 fn a_snapshot_has_its_configuration() {
-    let bench = bench();
+    let bench = Bench::with_secrets(1500);
     let first = Recorded::run(&bench, &task::of(Verb::RotateKeys), Some("new.yaml"), false);
     loses_nothing(&first, "an output and its configuration", 2);
     let again = Recorded::run(&bench, &task::of(Verb::RotateKeys), Some("new.yaml"), true);
@@ -447,7 +435,7 @@ fn a_snapshot_has_its_configuration() {
 /// What a run would lose if it did less: the images tell.
 #[test]
 fn every_sync_is_needed() {
-    let bench = bench();
+    let bench = Bench::with_secrets(1500);
     let recorded = Recorded::run(&bench, &task::of(Verb::RotateKeys), Some("new.yaml"), false);
     let steps = &recorded.steps;
     let file_of = |name: &str| {

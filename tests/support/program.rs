@@ -1,5 +1,8 @@
 //! The program, run as a user runs it.
 
+use super::builder::{Builder, key};
+use super::config;
+use etcd_rekey::kube::Provider;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,6 +23,18 @@ pub struct Ran {
 impl Bench {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With `in.db`, of so many secrets under the key that is in `old.yaml`.
+    pub fn with_secrets(secrets: u32) -> Self {
+        let bench = Self::new();
+        let mut builder = Builder::default();
+        for i in 0..secrets {
+            builder.sealed(&key(Provider::Aescbc, "old", 1), &format!("s{i}"));
+        }
+        bench.file("in.db", builder.snapshot());
+        bench.file("old.yaml", config(&[&["secrets"]], "aescbc", "old", 1));
+        bench
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -293,6 +293,31 @@ fn an_output_that_is_no_fresh_file_is_named() {
 }
 
 #[test]
+fn an_output_whose_elements_share_bytes_is_refused_whatever_they_say() {
+    let with_both = |key: &SealingKey| {
+        let mut made = snapshot(key);
+        made.own_pages = true;
+        for name in [&b"ab"[..], b"b"] {
+            made.put("lease", name, &[7; 40]);
+        }
+        made
+    };
+    let (input, mut file) = (with_both(&old()).snapshot(), with_both(&new()).file());
+    assert!(Case::default().of(&input, &with_trailer(&file)).unwrap().proven());
+    // The second is found inside the first: equal in all it says, and no byte is left over.
+    let first = file.windows(42).position(|bytes| bytes == [&b"ab"[..], &[7; 40]].concat()).unwrap();
+    let element = first / 4096 * 4096 + 16 + 2 * 16;
+    let place = u32::try_from(first + 1 - element).unwrap();
+    assert_eq!(file[element + 4..element + 8], (place + 41).to_le_bytes());
+    file[element + 4..element + 8].copy_from_slice(&place.to_le_bytes());
+    file[first + 42..first + 42 + 41].fill(0);
+    match Case::default().of(&input, &with_trailer(&file)) {
+        Err(Error::Snapshot { source, .. }) => assert_eq!(source.kind(), "overlap"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_wrong_trailer_and_a_stop_are_errors() {
     let (input, output) = (snapshot(&old()).snapshot(), snapshot(&new()).snapshot());
     let wrong = |bytes: &[u8]| {

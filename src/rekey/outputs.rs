@@ -117,6 +117,23 @@ impl<'r> Targets<'r> {
         Ok(output)
     }
 
+    /// The configuration the output needs, if it was asked for, durable,
+    /// without its name; of a dry run none.
+    ///
+    /// # Errors
+    /// As those of [`Targets::look`] and [`Targets::small`]; it cannot lie
+    /// where the output does.
+    pub fn config(&self, bytes: &[u8]) -> Result<Option<Output<'r>>, Error> {
+        let Some(path) = &self.options.write_config else { return Ok(None) };
+        if same_place(path, &self.options.output) {
+            return Err(output::Error::SameFile { path: path.clone() }.into());
+        }
+        if self.options.dry_run {
+            return self.look(path, u64::try_from(bytes.len()).unwrap_or(0)).map(|_| None);
+        }
+        self.small(path, bytes).map(Some)
+    }
+
     /// The files the run reads.
     fn read(&self) -> Result<Vec<Metadata>, Error> {
         let open = |file: &Path, source| Error::Open { file: file.to_owned(), source };

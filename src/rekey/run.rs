@@ -7,7 +7,7 @@ use super::error::Error;
 use super::frontier::Frontier;
 use super::layout::FileLayout;
 use super::options::Options;
-use super::outputs::{Outputs, Targets, beside, same_place};
+use super::outputs::{Outputs, Targets, beside};
 use super::pipeline::{Pipeline, part_size};
 use super::plan::{Look, Plan};
 use super::progress::{Phase, Progress};
@@ -178,7 +178,7 @@ impl<'r> Run<'r> {
             .map_err(|e| self.file.error(e))?;
         let need = layout.bytes() + u64::try_from(TRAILER).unwrap_or(32);
         let mut report = account::before(self.file, source, prepared, &plan, need);
-        let config = self.config(prepared)?;
+        let config = self.targets.config(&prepared.config)?;
         if self.options.dry_run {
             report.dry_run = true;
             report.disk = Some(self.targets.room(need)?);
@@ -304,19 +304,6 @@ impl<'r> Run<'r> {
         outputs.sums = Some(self.targets.small(&audit::sums_beside(path), &sums)?);
         outputs.record = Some(self.targets.small(path, &record)?);
         Ok(())
-    }
-
-    /// Writes the configuration the output needs, durable, without its name.
-    fn config(&self, prepared: &Prepared) -> Result<Option<Output<'r>>, Error> {
-        let Some(path) = &self.options.write_config else { return Ok(None) };
-        if same_place(path, &self.options.output) {
-            return Err(crate::output::Error::SameFile { path: path.clone() }.into());
-        }
-        let bytes = &prepared.config;
-        if self.options.dry_run {
-            return self.targets.look(path, u64::try_from(bytes.len()).unwrap_or(0)).map(|_| None);
-        }
-        self.targets.small(path, bytes).map(Some)
     }
 
     /// The second reader goes by what lies in the two files, and by the keys.

@@ -1,13 +1,10 @@
 //! The command line's commands.
 
-mod flags;
+pub mod flags;
 pub mod help;
 mod reading;
 mod writing;
 
-#[cfg(feature = "live")]
-pub use flags::{Common, FILES, KEYS, RUNNING};
-pub use flags::{Keys, Messages, ProgressMode, Reading, Rewrite, Running, WriteOut};
 pub use reading::{Check, Get, List, Status, Verify};
 pub use writing::{Disable, KeyProvider, Reencrypt, RotateKeys, Step};
 

@@ -1,6 +1,7 @@
 //! `check`.
 
-use super::args::{Check, WriteOut};
+use super::args::Check;
+use super::args::flags::WriteOut;
 use super::{Exit, inputs, write_out};
 use crate::bolt::Thoroughness;
 use crate::bolt::{Survey, survey};

@@ -1,6 +1,7 @@
 //! `get`.
 
-use super::args::{Get, WriteOut};
+use super::args::Get;
+use super::args::flags::WriteOut;
 use super::wanted::Wanted;
 use super::{Exit, inputs, write_out};
 use crate::etcd::escape;

@@ -1,6 +1,6 @@
 //! Configurations, tokens and snapshots, read from the files the flags name.
 
-use super::args::{Keys, Reading};
+use super::args::flags::{Keys, Reading};
 use crate::k3s::proof::Proof;
 use crate::k3s::{self, Cluster, Token};
 use crate::kube::{ConfigError, EncryptionConfiguration};

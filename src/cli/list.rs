@@ -1,6 +1,7 @@
 //! `list`.
 
-use super::args::{List, WriteOut};
+use super::args::List;
+use super::args::flags::WriteOut;
 use super::filter::Filter;
 use super::table::Columns;
 use super::{Exit, inputs, write_out};

@@ -1,6 +1,6 @@
 //! `snapshot save`, `snapshot compare`, `snapshot rehearse`.
 
-use super::args::WriteOut;
+use super::args::flags::WriteOut;
 use super::live_flags::{Compare, Connecting, Opening, Rehearse, Save, Snapshot};
 use super::write_out::Told;
 use super::{Exit, inputs, live_text, signals, write_out};

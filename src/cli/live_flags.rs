@@ -1,7 +1,8 @@
 //! Flags of the commands that talk to a live etcd, named as etcdctl's.
 #![allow(missing_docs, reason = "a flattened field would show its text as a flag's")]
 
-use super::args::{Common, FILES, KEYS, Keys, Messages, ProgressMode, RUNNING, WriteOut, help};
+use super::args::flags::{Common, FILES, KEYS, Keys, Messages, ProgressMode, RUNNING, WriteOut};
+use super::args::help;
 use super::inputs;
 use super::progress::Shown;
 use crate::live::certificates::{LOCAL, Layout};

@@ -1,6 +1,7 @@
 //! `completions`, `man`: what the program says of its own command line.
 
-use super::args::{Args, Completions, Man, WriteOut};
+use super::args::flags::WriteOut;
+use super::args::{Args, Completions, Man};
 use super::{Exit, write_out};
 use crate::{output, rekey};
 use clap::{Command, CommandFactory};

@@ -1,6 +1,6 @@
 //! What to do with an output: the closing lines, with this run's names in them.
 
-use super::args::Rewrite;
+use super::args::flags::Rewrite;
 use crate::k3s::Verb;
 use crate::rekey::Report;
 use crate::rekey::outputs::beside;

@@ -1,6 +1,6 @@
 //! Progress on standard error: a bar, lines, or JSON events.
 
-use super::args::{Messages, ProgressMode, Running};
+use super::args::flags::{Messages, ProgressMode, Running};
 use crate::rekey::{Phase, Progress};
 use indicatif::{HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 use std::io::{IsTerminal, Write};

@@ -1,7 +1,8 @@
 //! The verbs that write a snapshot: `reencrypt`, `rotate-keys`, `prepare`,
 //! `rotate`, `enable`, `disable`.
 
-use super::args::{Disable, KeyProvider, Reencrypt, Rewrite, RotateKeys, Step, WriteOut};
+use super::args::flags::{Rewrite, WriteOut};
+use super::args::{Disable, KeyProvider, Reencrypt, RotateKeys, Step};
 use super::progress::Shown;
 use super::{Exit, inputs, signals, summary, write_out};
 use crate::k3s::Verb;

@@ -1,6 +1,7 @@
 //! `status`.
 
-use super::args::{self, WriteOut};
+use super::args;
+use super::args::flags::WriteOut;
 use super::record_status::RecordStatus;
 use super::{Exit, inputs, write_out};
 use crate::etcd::{Hashes, escape};

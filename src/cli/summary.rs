@@ -1,6 +1,6 @@
 //! What a run that writes a snapshot says of itself when it is done.
 
-use super::args::{Rewrite, WriteOut};
+use super::args::flags::{Rewrite, WriteOut};
 use super::{next_steps, write_out};
 use crate::k3s::Verb;
 use crate::rekey::Report;

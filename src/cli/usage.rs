@@ -1,7 +1,7 @@
 //! Command lines that are none, and those meant for other programs.
 
 use super::Exit;
-use super::args::WriteOut;
+use super::args::flags::WriteOut;
 use super::write_out::Told;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};

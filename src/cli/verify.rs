@@ -1,6 +1,7 @@
 //! `verify`.
 
-use super::args::{Verify, WriteOut};
+use super::args::Verify;
+use super::args::flags::WriteOut;
 use super::progress::Shown;
 use super::{Exit, inputs, write_out};
 use crate::kube::kms::sealer::Purpose;

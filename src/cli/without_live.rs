@@ -1,7 +1,7 @@
 //! `snapshot …` in a program that was built without the feature `live`.
 
 use super::Exit;
-use super::args::WriteOut;
+use super::args::flags::WriteOut;
 use super::write_out::Told;
 use clap::Args as Flags;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Results and errors, as text, tables or JSON.
 
 use super::Exit;
-use super::args::WriteOut;
+use super::args::flags::WriteOut;
 pub use super::table::table;
 use crate::rekey::{Error, UnreadableValue};
 use serde::Serialize;

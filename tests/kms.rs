@@ -10,22 +10,11 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use support::builder::{Builder, secret};
+use support::clusters::Cluster;
 use support::judge::{by_revision, oracle, values};
-use support::plugin::Plugin;
+use support::plugin::{Plugin, by_plugins};
 use support::program::{Bench, Ran, run, text};
 use support::{blocks, config, fixture};
-
-/// A configuration whose blocks are each written by a plugin.
-fn by_plugins(plugins: &[(&str, &str, &str, &str)]) -> String {
-    let mut out =
-        String::from("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n");
-    for (resource, version, name, endpoint) in plugins {
-        out += &format!(
-            "- resources: [{resource}]\n  providers:\n  - kms: {{apiVersion: {version}, name: '{name}', endpoint: '{endpoint}', timeout: 3s}}\n  - identity: {{}}\n"
-        );
-    }
-    out
-}
 
 /// A plugin's endpoint in a bench.
 fn at(bench: &Bench, name: &str) -> String {
@@ -439,4 +428,38 @@ fn only_plugins_that_are_needed_are_asked() {
     for bad in ["gone", "gone=/x", "=unix:///x", "gone=unix:x"] {
         bench.reencrypt(&input, &new, Some(&own), &["--overwrite", "--kms-endpoint", bad]).expect(2);
     }
+}
+
+#[test]
+fn what_a_plugin_sealed_in_a_k3s_cluster_comes_under_the_clusters_own_key() {
+    let bench = Bench::new();
+    let plain = Cluster::of("k3s-fresh");
+    let judged = |snapshot: &Path| {
+        let read = values(snapshot, &bench.file("record.json", plain.config(snapshot)));
+        assert!(read.iter().all(|line| line["error"] == Value::Null), "{read:?}");
+        read.len()
+    };
+    let cluster = plain.with_more(&bench, |more| {
+        for number in 0..12 {
+            let (etcd_key, value) = of_v1("1", number, number % 2 == 1);
+            more.record(&etcd_key, &value);
+        }
+    });
+    let out = bench.path("out.db");
+    // K3s knows no plugin: nothing but a configuration that names it opens these.
+    let ran = cluster.run("rotate-keys", &out, &["-w", "json"]).expect(4).json();
+    assert_eq!(ran["unreadable"].as_array().unwrap().len(), 12, "{ran}");
+    let plugin = Plugin::start("v1", &at(&bench, "kms.sock"), &[]);
+    let config = bench.file("kms.yaml", by_plugins(&[("secrets", "v1", "v:1", &plugin.endpoint())]));
+    let named = ["--decryption-config", text(&config)];
+    let report = cluster.run("rotate-keys", &out, &[&named[..], &["-w", "json"]].concat()).expect(0).json();
+    assert_eq!((&report["verified"], plugin_of(&report, "v1")["dataKeys"].as_u64()), (&true.into(), Some(12)));
+    cluster.verify(&out, &named).expect(0);
+    assert_eq!(plugin.ended().of("Decrypt"), 24, "once for each run");
+    // What was written needs no plugin, and the record's configuration names none.
+    assert!(!cluster.config(&out).contains("kms"));
+    assert_eq!(judged(&out), judged(&plain.snapshot) + 12);
+    let status = cluster.status(&out, &["-w", "json"]).json();
+    assert!(status["unreadable"].as_array().unwrap().is_empty(), "{status}");
+    assert!(cluster.verify(&out, &[]).expect(6).err.contains("it changed, and cannot be opened"));
 }

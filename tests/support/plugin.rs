@@ -7,6 +7,18 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// A configuration whose blocks are each written by a plugin.
+pub fn by_plugins(plugins: &[(&str, &str, &str, &str)]) -> String {
+    let mut out =
+        String::from("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n");
+    for (resource, version, name, endpoint) in plugins {
+        out += &format!(
+            "- resources: [{resource}]\n  providers:\n  - kms: {{apiVersion: {version}, name: '{name}', endpoint: '{endpoint}', timeout: 3s}}\n  - identity: {{}}\n"
+        );
+    }
+    out
+}
+
 /// A running plugin; it ends with this.
 pub struct Plugin {
     child: Child,

@@ -100,7 +100,7 @@ impl History {
     }
 
     fn through(survey: &Survey<'_>, bucket: &Bucket<'_>, go_on: &dyn Fn() -> bool) -> Result<Self, Error> {
-        let words = usize::try_from(bucket.entries / 64 + 1).unwrap_or(0);
+        let words = usize::try_from(bucket.entries.div_ceil(64)).unwrap_or(0);
         let mut history = Self {
             live: vec![0; words],
             live_count: 0,

@@ -248,3 +248,50 @@ impl KeyService for Client {
         self.calls.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn attempt(code: Code, message: &str, source: bool) -> Attempt {
+        let mut status = tonic::Status::new(code, message);
+        if source {
+            status.set_source(Arc::new(std::io::Error::other("the system's words\n")));
+        }
+        Attempt::of(&status)
+    }
+
+    #[test]
+    fn what_a_plugin_refuses_is_told_from_what_does_not_reach_it() {
+        let unreachable = |why: &str| Failure::Unreachable(why.to_owned());
+        let refused = |why: &str| Failure::Refused(why.to_owned());
+        for (code, message, source, again, failure) in [
+            (Code::Unknown, "no key", false, true, refused("Unknown: no key")),
+            (Code::Internal, "", false, true, refused("Internal")),
+            (Code::PermissionDenied, "no\x1b", false, false, refused("PermissionDenied: no\\x1b")),
+            (Code::Unavailable, "gone", false, true, unreachable("Unavailable: gone")),
+            (Code::DeadlineExceeded, "", false, true, unreachable("DeadlineExceeded")),
+            (Code::Unknown, "x", true, true, unreachable("Unknown: x: the system's words\\n")),
+            (Code::PermissionDenied, "", true, true, unreachable("PermissionDenied: the system's words\\n")),
+        ] {
+            assert_eq!(attempt(code, message, source).may_pass(), again, "{code:?} {message}");
+            assert_eq!(attempt(code, message, source).failure(), failure);
+        }
+    }
+
+    #[test]
+    fn ids_of_requests_are_random_uuids() {
+        let ids: std::collections::BTreeSet<String> = (0..200).map(|_| uid().unwrap()).collect();
+        assert_eq!(ids.len(), 200);
+        for id in ids {
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12]);
+            assert!(
+                id.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            );
+            assert_eq!(id.as_bytes()[14], b'4');
+            assert!(b"89ab".contains(&id.as_bytes()[19]), "{id}");
+        }
+    }
+}

@@ -425,7 +425,9 @@ fn gathered(entries: &[(&[u8], &[u8], bool)], open: impl FnOnce(Gathering<'_>)) 
     let mut gathering = Gathering::default();
     for (number, ((key, value), (_, _, live))) in (0..).zip(stored.iter().zip(entries)) {
         let entry = Stored::parse(number, &Entry { flags: 0, key, value }).unwrap();
-        gathering.add(number, entry, *live, b"/registry/minions/");
+        let mut part = Gathering::default();
+        part.add(number, entry, *live, b"/registry/minions/");
+        gathering.append(part);
     }
     open(gathering);
 }
@@ -508,7 +510,7 @@ fn a_record_is_opened_as_k3s_opens_it() {
     gathered(&[(b"/registry/a", b"x", true)], |gathering| assert!(!gathering.holds_record()));
     // Which program it is, a server says, or a key of RKE2's own.
     for more in [(&b"rke2/x"[..], &b"x"[..]), (b"/registry/minions/n", &server("n", "rke2", "true"))] {
-        gathered(&[(&key, &good, true), (more.0, more.1, true)], |gathering| {
+        gathered(&[(more.0, more.1, true), (&key, &good, true)], |gathering| {
             let found = gathering.open(&tokens(&["pw"])).ok().unwrap();
             assert_eq!((found.program, found.program.name()), (Program::Rke2, "rke2"));
         });

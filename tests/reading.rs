@@ -7,12 +7,14 @@ use etcd_rekey::bolt::Thoroughness;
 use etcd_rekey::bolt::meta::{META_SIZE, Meta, NO_FREELIST};
 use etcd_rekey::bolt::page::{BRANCH, BUCKET, ELEMENT, HEADER, Header, LEAF, MAX_KEY, MAX_VALUE};
 use etcd_rekey::bolt::{Database, Defect, Survey, survey, writer};
-use etcd_rekey::etcd::hash::hash_kv_covers;
+use etcd_rekey::etcd::hash::{bucket_checksum, hash_kv_covers, status_hash};
 use etcd_rekey::etcd::{History, Revision, RevisionKey};
+use etcd_rekey::kube::{EncryptionConfiguration, Precedence};
 use etcd_rekey::map::Map;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use support::builder::Builder;
+use support::fixture;
 
 const PAGE: usize = 4096;
 
@@ -370,4 +372,28 @@ fn hash_kv_covers_what_a_compaction_keeps() {
     // Where nothing is left, etcd asks of nothing whether it is kept.
     assert_eq!(covered("aA", 3), [true, false]);
     assert_eq!(covered("aAb", 3), [false, false, true]);
+}
+
+#[test]
+fn the_hash_of_a_snapshot_is_the_one_etcd_printed() {
+    let bytes = std::fs::read(fixture("kube-rotated", "snapshot.db")).unwrap();
+    let printed = std::fs::read(fixture("kube-rotated", "status-3.5.json")).unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    let found = surveyed(&bytes[..bytes.len() - 32], Thoroughness::STRICT).sound().unwrap();
+    let keys = bucket_checksum(found.bucket(b"key").unwrap().1).unwrap();
+    assert_eq!(printed["hash"], status_hash(&found, &keys).unwrap());
+}
+
+#[test]
+fn configurations_are_taken_and_refused_as_they_are_called() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configurations");
+    let mut counts = [0, 0];
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let good = path.file_name().unwrap().to_str().unwrap().starts_with("good-");
+        let config = EncryptionConfiguration::parse(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(config.is_ok_and(|config| Precedence::of(&config).is_ok()), good, "{}", path.display());
+        counts[usize::from(good)] += 1;
+    }
+    assert_eq!(counts, [87, 44]);
 }

@@ -103,6 +103,7 @@ mod tests {
             let state = State::of(stage, b"config");
             assert_eq!(State::parse(&state.to_string()), Some(state.clone()));
             assert_eq!(state.known(), Some(stage));
+            assert_eq!(stage.to_string(), stage.name());
         }
         assert_eq!(State::parse("start"), None);
         assert_eq!(State::parse("a-b-c"), None);

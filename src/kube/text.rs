@@ -144,11 +144,11 @@ mod tests {
             .collect();
         let keys = keys.join(", ").replace("\\u{1}", "\\x01");
         let text = format!(
-            "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets]\n  providers: [aescbc: {{keys: [{keys}]}}]\n"
+            "apiVersion: v1\nkind: EncryptionConfig\nresources:\n- resources: [secrets]\n  providers: [aescbc: {{keys: [{keys}]}}, identity: {{}}]\n"
         );
         let config = EncryptionConfiguration::parse(&text).unwrap();
         let names: usize = config.keys().map(|key| 6 * key.name().len()).sum();
-        let room = 1024 + (256 + (64 + 6 * "secrets".len()) + 256) + 200 * 256 + names;
+        let room = 1024 + (256 + (64 + 6 * "secrets".len()) + 2 * 256) + 200 * 256 + names;
         for text in [config.to_json(), config.to_yaml()] {
             assert!(text.len() > 1 << 16);
             assert_eq!(text.capacity(), room);

@@ -257,7 +257,7 @@ mod tests {
     fn attempt(code: Code, message: &str, source: bool) -> Attempt {
         let mut status = tonic::Status::new(code, message);
         if source {
-            status.set_source(Arc::new(std::io::Error::other("the system's words\n")));
+            status.set_source(Arc::new(std::io::Error::other("words of the system\n")));
         }
         Attempt::of(&status)
     }
@@ -272,8 +272,8 @@ mod tests {
             (Code::PermissionDenied, "no\x1b", false, false, refused("PermissionDenied: no\\x1b")),
             (Code::Unavailable, "gone", false, true, unreachable("Unavailable: gone")),
             (Code::DeadlineExceeded, "", false, true, unreachable("DeadlineExceeded")),
-            (Code::Unknown, "x", true, true, unreachable("Unknown: x: the system's words\\n")),
-            (Code::PermissionDenied, "", true, true, unreachable("PermissionDenied: the system's words\\n")),
+            (Code::Unknown, "x", true, true, unreachable("Unknown: x: words of the system\\n")),
+            (Code::PermissionDenied, "", true, true, unreachable("PermissionDenied: words of the system\\n")),
         ] {
             assert_eq!(attempt(code, message, source).may_pass(), again, "{code:?} {message}");
             assert_eq!(attempt(code, message, source).failure(), failure);

@@ -3,7 +3,7 @@
 //! CBC chains the blocks of one value, so a single value keeps only a fraction
 //! of the AES unit busy.
 
-use super::aescbc::BLOCK;
+use crate::simd::BLOCK;
 use zeroize::Zeroizing;
 
 /// How many blocks of each value are taken into the tile at once. Values lie

@@ -3,6 +3,7 @@
 use crate::proxy::{Proxy, Ways};
 use crate::server::Server;
 use crate::support::builder::{Builder, key, mapped, with_secrets};
+use crate::support::plugin::{Plugin, by_plugins};
 use crate::support::program::{Bench, Ran, command, run, text};
 use crate::{RELEASES, Release, compare_with, restored, secrets, snapshot};
 use etcd_rekey::kube::Provider;
@@ -289,6 +290,59 @@ fn values_are_opened_and_those_under_an_old_key_are_told() {
     assert_eq!((&found["equal"], &found["values"]["unreadableCount"]), (&true.into(), &1.into()));
     // The wrong file is told as that, whatever opens.
     compare_with(&snapshot(), &server.endpoint(), &[]).expect(6);
+}
+
+#[test]
+fn values_of_a_plugin_are_opened_and_those_under_its_old_key_are_told() {
+    let bench = Bench::new();
+    let socket = bench.path("kms.sock");
+    let plugin = |keys: &[&str]| Plugin::start("v2", text(&socket), keys);
+    let first = plugin(&["-key", "1"]);
+    let config = bench.file("kms.yaml", by_plugins(&[("secrets", "v2", "vault", &first.endpoint())]));
+    let named = ["--encryption-config", text(&config)];
+    let (rekeyed, again) = (bench.path("rekeyed.db"), bench.path("again.db"));
+    let old = crate::support::fixture("kube-rotated", "old.yaml");
+    let from = ["reencrypt", text(&snapshot()), "-o", text(&rekeyed), "--decryption-config", text(&old)];
+    run(&[&from, &named[..]].concat()).expect(0);
+    let server = restored(&bench, Release::V36, &rekeyed);
+    let found = compare_with(&rekeyed, &server.endpoint(), &named).expect(0).json();
+    let rows = found["values"]["seals"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["resource"] == "secrets").unwrap();
+    let expected = (&Value::from("kms-v2"), &Value::from("vault"), &Value::from(47));
+    assert_eq!((&row["provider"], &row["key"], &row["count"]), expected);
+    assert_eq!(
+        (&found["values"]["oldKey"]["count"], &found["values"]["unreadableCount"]),
+        (&0.into(), &0.into())
+    );
+    drop(first);
+
+    // The plugin has a new key, under which an API server writes one secret.
+    let second = plugin(&["-key", "2", "-known", "1"]);
+    run(&[&["reencrypt", text(&rekeyed), "-o", text(&again)], &named[..]].concat()).expect(0);
+    let secret = &secrets()[5];
+    let mut under_new = Vec::new();
+    crate::support::records(&std::fs::read(&again).unwrap(), |_, kv| {
+        if kv.key == secret.as_bytes() {
+            under_new = kv.value.to_vec();
+        }
+    });
+    server.put(secret, &under_new);
+    let found = compare_with(&rekeyed, &server.endpoint(), &named).expect(6).json();
+    counts(&found, &[("changedSince", 1), ("differing", 0)]);
+    assert_eq!((&found["equal"], &found["values"]["oldKey"]["count"]), (&true.into(), &46.into()), "{found}");
+    assert_eq!(found["values"]["unreadableCount"], 0);
+    drop(second);
+
+    // It opens its old values no more.
+    let third = plugin(&["-key", "2"]);
+    let found = compare_with(&rekeyed, &server.endpoint(), &named).expect(7).json();
+    assert_eq!((&found["equal"], &found["values"]["unreadableCount"]), (&true.into(), &46.into()));
+    drop(third);
+    // It is not there at all: that is not taken for an answer.
+    let told = run(
+        &[&["snapshot", "compare", text(&rekeyed), "--endpoints", &server.endpoint()], &named[..]].concat()
+    );
+    assert!(told.expect(8).err.contains("vault"));
 }
 
 #[test]

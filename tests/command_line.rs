@@ -553,3 +553,42 @@ fn a_command_line_that_is_none_is_told_in_json_where_that_was_asked_for() {
     assert!(plain.out.is_empty() && plain.err.contains("--output"));
     assert!(run(&["--help", "-w", "json"]).expect(0).out.contains("Usage"));
 }
+
+#[test]
+fn a_slip_at_verify_is_told_before_the_output_is_suspected() {
+    let bench = Bench::new();
+    let of = |cluster: &str, name: &str| fixture(cluster, name).to_str().unwrap().to_owned();
+    let (input, new, old) =
+        (of("kube-rotated", "snapshot.db"), of("kube-rotated", "new.yaml"), of("kube-rotated", "old.yaml"));
+    let kube = ["--encryption-config", &new, "--decryption-config", &old];
+    let (snapshot, token) =
+        (of("k3s-reencrypt_finished", "snapshot.db"), of("k3s-reencrypt_finished", "token"));
+    let k3s = ["--token-file", &token[..]];
+    for (name, verb, input, keys) in
+        [("kube", "reencrypt", &input, &kube[..]), ("k3s", "rotate-keys", &snapshot, &k3s[..])]
+    {
+        let [whole, compacted, copy] =
+            ["whole", "compacted", "copy"].map(|of| bench.path(&format!("{name}-{of}")));
+        run(&[&[verb, input, "-o", text(&whole)][..], keys].concat()).expect(0);
+        run(&[&[verb, input, "--compact", "-o", text(&compacted)][..], keys].concat()).expect(0);
+        std::fs::copy(&whole, &copy).unwrap();
+        let verify = |output: &str, against: &str, more: &[&str]| {
+            run(&[&["verify", output, "--against", against][..], keys, more].concat())
+        };
+        verify(text(&whole), input, &[]).expect(0);
+        verify(text(&compacted), input, &["--compact"]).expect(0);
+        for (output, against, more, remedy) in [
+            (text(&compacted), &input[..], &[][..], "the output is compacted: add --compact"),
+            (input, text(&whole), &[], "the two files are swapped"),
+            (input, text(&compacted), &["--compact"], "the two files are swapped"),
+            (input, input, &[], "both names are of one file"),
+            (text(&whole), input, &["--compact"], "give the configurations and the flags"),
+        ] {
+            let refused = verify(output, against, more).expect(6).err;
+            assert!(refused.lines().last().unwrap().trim().starts_with(remedy), "{name} {remedy}: {refused}");
+        }
+        // Of an output and its copy nothing is left to rekey: no slip shows in that.
+        let same = verify(text(&whole), text(&copy), &[]);
+        assert!(same.code == 0 || same.err.contains("both names are of one file"), "{}", same.err);
+    }
+}

@@ -13,6 +13,7 @@ use etcd_rekey::kube::cipher::NotOpened;
 use etcd_rekey::kube::kms::Problem;
 use etcd_rekey::kube::rotation::RotationError;
 use etcd_rekey::kube::{ConfigError, Provider, Unreadable};
+use etcd_rekey::rekey::suspicion::Suspicion;
 use etcd_rekey::rekey::{Error, UnreadableValue};
 use etcd_rekey::{etcd, k3s, output};
 use std::collections::BTreeSet;
@@ -193,7 +194,8 @@ fn of_values() -> Vec<Unreadable> {
 }
 
 fn of_tokens() -> Vec<TokenError> {
-    vec![TokenError::Empty, TokenError::CaHashLength, TokenError::Format, TokenError::Bootstrap]
+    use TokenError as T;
+    vec![T::Empty, T::CaHashLength, T::Format, T::Bootstrap, T::Snapshot, T::NotText]
 }
 
 fn of_k3s() -> Vec<k3s::Error> {
@@ -286,14 +288,18 @@ fn of_runs() -> Vec<Error> {
         },
         E::ReadBack { file: path("out.db"), source: broken() },
         E::Verification { differences: differences.clone() },
-        E::NotProven { differences },
+        E::NotProven { differences: differences.clone(), suspicion: Suspicion::None },
+        E::NotProven { differences: differences.clone(), suspicion: Suspicion::SameFile },
+        E::NotProven { differences: differences.clone(), suspicion: Suspicion::Swapped },
+        E::NotProven { differences, suspicion: Suspicion::Compacted },
         E::InputChanged { what: "something wrote to it".into() },
         E::NothingUnderPrefix { prefix: "/registry".into(), first: "/kubernetes.io/secrets/a/b".into() },
         E::Random("none".into()),
         E::Threads("none".into()),
         E::AuditRecord { file: path("audit.json"), why: "its version is 2, and 1 is known".into() },
         E::NotAsRecorded { differences: strings(&["the output: length is 1, the record says 2"]) },
-        E::NoSuchObject { key: "default/a".into() },
+        E::NoSuchObject { key: "default/a".into(), elsewhere: Vec::new() },
+        E::NoSuchObject { key: "default/a".into(), elsewhere: strings(&["team-a/a", "team-b/a"]) },
         E::SeveralObjects {
             key: "jobs/default/a".into(),
             keys: strings(&["/registry/example.com/jobs/default/a", "/registry/jobs/default/a"]),
@@ -498,6 +504,14 @@ const RUNS: &[&str] = &[
     "get small.db default/a --reveal",
     "get snapshot.db team-b/size-4096 --reveal",
     "man nonsense",
+    "rotate-keys k3s-fresh token-file k3s-fresh.token -o out.db",
+    "rotate-keys k3s-fresh -token-file k3s-fresh.token -o out.db",
+    "reencrypt snapshot.db -encryption-config=new.yaml -o out.db",
+    "rotate-keys k3s-fresh --token-file k3s-fresh -o out.db",
+    "rotate-keys k3s-fresh --token-file gzip.db -o out.db",
+    "get snapshot.db size-4096",
+    "get snapshot.db default/size-4096",
+    "get snapshot.db secrets/default/size-4096",
 ];
 
 #[test]

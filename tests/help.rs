@@ -131,6 +131,29 @@ fn words_that_are_nearly_right_lead_to_the_right_one() {
 }
 
 #[test]
+fn help_may_be_asked_for_as_a_command() {
+    assert_eq!(run(&["help"]).expect(0).out, help(&["--help"]));
+    for name in COMMANDS {
+        assert_eq!(run(&["help", name]).expect(0).out, help(&[name, "--help"]), "{name}");
+    }
+    assert!(run(&["help", "nonsense"]).expect(2).err.contains("nonsense"));
+    assert!(help(&["completions", "--help"]).contains("source <(etcd-rekey completions bash)"));
+}
+
+#[test]
+fn a_flag_without_its_dashes_leads_to_the_flag() {
+    for words in [
+        &["status", "a", "token-file", "b"][..],
+        &["status", "a", "-token-file", "b"],
+        &["status", "a", "-token-file=b"],
+        &["rotate-keys", "a", "token-file", "b", "-o", "c"],
+    ] {
+        let ran = run(words).expect(2);
+        assert!(ran.err.contains("did you mean --token-file?"), "{words:?}: {}", ran.err);
+    }
+}
+
+#[test]
 fn the_words_of_etcdutl_and_of_k3s_are_understood() {
     let snapshot = fixture("kube-rotated", "snapshot.db");
     let ours = run(&["status", text(&snapshot)]).expect(0).out;

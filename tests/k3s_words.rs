@@ -50,6 +50,27 @@ fn a_copy_is_the_only_one_only_where_a_key_was_made() {
 }
 
 #[test]
+fn enabled_with_a_key_that_was_there_it_says_so_and_how_to_get_a_new_one() {
+    let bench = Bench::new();
+    for name in ["k3s-disabled", "k3s-disabled-norestart"] {
+        let cluster = Cluster::of(name);
+        let to = bench.path(name);
+        let out = cluster.run("enable", &to, &[]).expect(0).out;
+        assert!(out.contains("Sealed with the key that was there already, aescbc aescbckey"), "{out}");
+        assert!(out.contains(&format!("etcd-rekey rotate-keys {} --token-file", text(&to))), "{out}");
+        assert!(!out.contains(OLD_KEY), "{out}");
+        let enabled = Cluster { snapshot: to, ..cluster.same() };
+        let out = enabled.run("rotate-keys", &bench.path(&format!("{name}-new")), &[]).expect(0).out;
+        assert!(out.contains(OLD_KEY) && !out.contains("that was there already"), "{out}");
+        // What is disabled has no keys to rotate, and is told the way.
+        if name == "k3s-disabled" {
+            let refused = cluster.run("rotate-keys", &bench.path("x"), &[]).expect(4).err;
+            assert!(refused.contains("`enable` first, then `rotate-keys` on its output"), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn an_unfinished_rotation_is_told_with_its_next_step() {
     let bench = Bench::new();
     let start = Cluster::of("k3s-fresh");

@@ -114,7 +114,11 @@ fn objects_are_named_as_kubectl_takes_them() {
     let widget = made.get("widget/default/w", &[]).expect(0).out;
     assert!(widget.contains("/registry/example.com/widgets/default/w"), "{widget}");
     assert!(made.get("po/default/p", &[]).expect(0).out.contains("/registry/pods/default/p"));
-    for name in ["s", "secret/s", "widgets.example.org/default/w", "default/s/", "registry/secrets/default/s"] {
+    for name in ["s", "secret/s"] {
+        let told = made.get(name, &[]).expect(2).err;
+        assert!(told.contains("did you mean default/s?"), "{name}: {told}");
+    }
+    for name in ["widgets.example.org/default/w", "default/s/", "registry/secrets/default/s"] {
         let told = made.get(name, &[]).expect(2).err;
         assert!(told.contains("RESOURCE/NAMESPACE/NAME"), "{name}: {told}");
     }

@@ -9,10 +9,12 @@ use crate::etcd::history::Record;
 use crate::k3s::RECORD;
 use crate::kube::manifest::Node;
 use crate::kube::resource::key_prefix;
+use crate::kube::{KeyPath, typed_name};
 use crate::rekey::Error;
 use crate::rekey::inventory::{Seen, look};
+use crate::rekey::source::{SnapshotFile, Source};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use zeroize::Zeroizing;
 
@@ -76,7 +78,42 @@ fn find(args: &Get) -> Result<Found, Error> {
         Found { closed_record, ..describe(record, current, seen, &prefix) }
     });
     file.unchanged()?;
-    found.ok_or_else(|| Error::NoSuchObject { key: escape(args.key.as_bytes()) })
+    match found {
+        Some(found) => Ok(found),
+        None => Err(Error::NoSuchObject {
+            key: escape(args.key.as_bytes()),
+            elsewhere: elsewhere(&file, &source, &prefix, &args.key)?,
+        }),
+    }
+}
+
+/// Where else there is an object of the name that was typed: a secret, unless
+/// a resource was typed with it.
+fn elsewhere(
+    file: &SnapshotFile,
+    source: &Source<'_>,
+    prefix: &str,
+    typed: &str,
+) -> Result<Vec<String>, Error> {
+    let parts: Vec<&str> = typed.split('/').collect();
+    let (resource, name) = match *parts {
+        [name] | [_, name] if !name.is_empty() => ("secrets", name),
+        [resource, _, name] if !resource.is_empty() => (resource, name),
+        _ => return Ok(Vec::new()),
+    };
+    let (_, keys) = source.keys().map_err(|e| file.error(e))?;
+    let mut found = BTreeSet::new();
+    for (number, entry) in (0..).zip(keys.entries()) {
+        let entry = entry.map_err(|e| file.error(e))?;
+        let record = Record::parse(number, &entry).map_err(|e| file.error(e))?;
+        let path = KeyPath::parse(prefix, record.kv.key).filter(|_| source.history.is_live(number));
+        let Some(path) = path.filter(|path| path.name == name) else { continue };
+        if let Some(namespace) = path.namespace.filter(|_| typed_name::means(resource, &path.resource)) {
+            let place = format!("{namespace}/{name}");
+            found.insert(if parts.len() == 3 { format!("{resource}/{place}") } else { place });
+        }
+    }
+    Ok(found.into_iter().map(|place| escape(place.as_bytes())).collect())
 }
 
 fn describe(record: Record<'_>, current: bool, seen: Seen<'_, '_>, prefix: &str) -> Found {

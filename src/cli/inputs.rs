@@ -1,7 +1,9 @@
 //! Configurations, tokens and snapshots, read from the files the flags name.
 
 use super::args::flags::{Keys, Reading};
+use crate::bolt::meta::MAGIC;
 use crate::k3s::proof::Proof;
+use crate::k3s::token::TokenError;
 use crate::k3s::{self, Cluster, Token};
 use crate::kube::{ConfigError, EncryptionConfiguration};
 use crate::rekey::proof::{self, Given};
@@ -40,6 +42,23 @@ pub(super) fn secret_text(path: &Path, from: impl Read) -> Result<Zeroizing<Stri
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::Config { file: path.to_owned(), source: ConfigError::NotText })?;
     Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Reads a token; a snapshot is told by its first bytes, however long it is.
+fn token_text(path: &Path, mut from: impl Read) -> Result<Zeroizing<String>, Error> {
+    let io = |source| Error::Open { file: path.to_owned(), source };
+    // A bbolt file has its magic number behind the header of its first page.
+    let mut head = Zeroizing::new(Vec::with_capacity(20));
+    from.by_ref().take(20).read_to_end(&mut head).map_err(io)?;
+    if head.get(16..).is_some_and(|magic| magic == MAGIC.to_le_bytes()) {
+        return Err(k3s::Error::from(TokenError::Snapshot).into());
+    }
+    match secret_text(path, head.as_slice().chain(from)) {
+        Err(Error::Config { source: ConfigError::NotText, .. }) => {
+            Err(k3s::Error::from(TokenError::NotText).into())
+        }
+        done => done,
+    }
 }
 
 /// A pipe will do: keys need not lie in a file.
@@ -123,9 +142,9 @@ pub struct Tokens {
 pub fn tokens(files: &[PathBuf]) -> Result<Tokens, Error> {
     let read = |path: &PathBuf| {
         let text = if path == Path::new("-") {
-            secret_text(Path::new("standard input"), std::io::stdin().lock())?
+            token_text(Path::new("standard input"), std::io::stdin().lock())?
         } else {
-            secret_file(path)?
+            token_text(path, open(path)?)?
         };
         Token::parse(&text).map_err(|error| Error::from(k3s::Error::from(error)))
     };

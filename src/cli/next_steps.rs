@@ -4,7 +4,7 @@ use super::args::flags::Rewrite;
 use crate::k3s::Verb;
 use crate::rekey::Report;
 use crate::rekey::outputs::beside;
-use crate::rekey::report::RecordReport;
+use crate::rekey::report::{RecordReport, SealReport};
 use std::fmt::Write;
 use std::path::{Component, Path};
 
@@ -34,6 +34,10 @@ fn shell(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
     if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn name(key: &SealReport) -> String {
+    format!("{} {}", key.provider, key.key)
 }
 
 struct Run<'r> {
@@ -154,10 +158,19 @@ impl Run<'_> {
         if self.sealed_plaintext() {
             let _ = writeln!(out, "Secrets still lie as plaintext {places}: destroy them once all is well.");
         }
+        out += &self.enabled(record);
         if matches!(self.verb, Verb::Disable) {
             out += "The key stays in the record, unused, for a later `enable`.\n";
         } else if self.report.keys.dropped.is_empty() {
             out += "No key was retired: the cluster still needs every key of the record.\n";
+        } else if self.verb == Verb::Enable && self.report.keys.made.is_empty() {
+            // The key that writes is an old one too: which are meant has to be said.
+            let names: Vec<_> = self.report.keys.dropped.iter().map(name).collect();
+            let _ = writeln!(
+                out,
+                "Keys of earlier days, which the output does without ({}), still lie {places}: destroy them once all is well.",
+                names.join(", ")
+            );
         } else {
             let _ = writeln!(out, "The old key still lies {places}: destroy them once all is well.");
         }
@@ -166,6 +179,20 @@ impl Run<'_> {
             "Do not put {output} into {data}/db/snapshots under a name that begins with etcd-snapshot or on-demand: retention would delete it."
         );
         out
+    }
+
+    /// What `enable` seals with, where the record had a key already: as K3s does.
+    fn enabled(&self, record: &RecordReport) -> String {
+        let Some(key) = &record.first_key else { return String::new() };
+        if self.verb != Verb::Enable || !self.report.keys.made.is_empty() {
+            return String::new();
+        }
+        format!(
+            "Sealed with the key that was there already, {}: `enable` made no new one. Whoever has that key opens the output;\n\
+             `rotate-keys` on the output makes a new one:\n  etcd-rekey rotate-keys {} --token-file TOKEN -o OUT\n",
+            name(key),
+            self.output
+        )
     }
 
     /// Where the configuration is, and whether a key in it is nowhere else.

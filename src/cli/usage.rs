@@ -17,7 +17,15 @@ pub fn of_other_programs(mut words: Vec<OsString>) -> Vec<OsString> {
     if is(1, "secrets-encrypt") || (is(1, "snapshot") && is(2, "status")) {
         words.remove(1);
     }
+    if is_help(&words) {
+        words.remove(1);
+        words.push("--help".into());
+    }
     words
+}
+
+fn is_help(words: &[OsString]) -> bool {
+    words.get(1).is_some_and(|word| word == "help")
 }
 
 /// Tells those who want a snapshot restored what restores it.
@@ -70,11 +78,13 @@ fn told(error: &clap::Error, words: &[OsString]) -> (String, String) {
         // By the name the help has, should it be another one's that was nearest.
         command.find_subcommand(&name).map_or(name, |found| found.get_name().to_owned())
     });
-    let mut suggested: Vec<_> = [ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-        .into_iter()
-        .flat_map(values)
-        .chain(named)
-        .collect();
+    let misplaced = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument);
+    let mut suggested = if misplaced { dashes_forgotten(command, words) } else { Vec::new() };
+    let nearest =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedValue].into_iter().flat_map(values).chain(named);
+    if suggested.is_empty() {
+        suggested.extend(nearest);
+    }
     suggested.dedup();
     let valid = values(ContextKind::ValidValue);
     let remedy = if !suggested.is_empty() {
@@ -85,6 +95,21 @@ fn told(error: &clap::Error, words: &[OsString]) -> (String, String) {
         help
     };
     (message, remedy)
+}
+
+/// Flags of which the dashes, or one of them, were forgotten.
+fn dashes_forgotten(command: &Command, words: &[OsString]) -> Vec<String> {
+    let meant = words.windows(2).filter_map(|pair| {
+        // What stands behind a flag is its value.
+        let [before, word] = pair else { return None };
+        before.to_str().filter(|before| !before.starts_with('-'))?;
+        let word = word.to_str().filter(|word| !word.starts_with("--"))?;
+        let word = word.strip_prefix('-').unwrap_or(word);
+        let (name, _) = word.split_once('=').unwrap_or((word, ""));
+        let flag = command.get_arguments().any(|flag| !flag.is_hide_set() && flag.get_long() == Some(name));
+        flag.then(|| format!("--{name}"))
+    });
+    meant.take(1).collect()
 }
 
 /// The command the words lead to, and what is typed to get there.
@@ -121,6 +146,8 @@ mod tests {
             ("etcd-rekey snapshot save S", "etcd-rekey snapshot save S"),
             ("etcd-rekey status S", "etcd-rekey status S"),
             ("etcd-rekey", "etcd-rekey"),
+            ("etcd-rekey help", "etcd-rekey --help"),
+            ("etcd-rekey help snapshot save", "etcd-rekey snapshot save --help"),
         ] {
             assert_eq!(of_other_programs(words(theirs)), words(ours));
         }

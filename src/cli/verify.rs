@@ -7,6 +7,7 @@ use super::{Exit, inputs, write_out};
 use crate::kube::kms::sealer::Purpose;
 use crate::rekey::audit::{AuditRecord, AuditedFile};
 use crate::rekey::source::SnapshotFile;
+use crate::rekey::suspicion::Suspicion;
 use crate::rekey::verified::Verified;
 use crate::rekey::verify::{Allowed, verify};
 use crate::rekey::{Error, Phase, Progress, data_keys};
@@ -16,6 +17,8 @@ use serde_json::json;
 struct Found {
     /// What the second reader found, where keys were given.
     opened: Option<Verified>,
+    /// Where that is no proof: what is likely to be wrong.
+    suspicion: Suspicion,
     /// Where there is a record: what is not as it says.
     recorded: Option<Vec<String>>,
 }
@@ -61,8 +64,8 @@ fn as_json(args: &Verify, found: &Found) -> serde_json::Value {
 /// What does not hold, as an error.
 fn differences(found: Found) -> Result<Found, Error> {
     match found {
-        Found { opened: Some(opened), .. } if !opened.proven() => {
-            Err(Error::NotProven { differences: opened.differences })
+        Found { opened: Some(opened), suspicion, .. } if !opened.proven() => {
+            Err(Error::NotProven { differences: opened.differences, suspicion })
         }
         Found { recorded: Some(differences), .. } if !differences.is_empty() => {
             Err(Error::NotAsRecorded { differences })
@@ -115,6 +118,14 @@ fn look(args: &Verify) -> Result<Found, Error> {
         || !args.keys.decryption_config.is_empty();
     let pair = ((&input, &source), (&output, &written));
     let opened = keys.then(|| prove(args, pair, &pool, &progress)).transpose()?;
+    let swapped = || {
+        let tried = prove(args, (pair.1, pair.0), &pool, &progress);
+        tried.is_ok_and(|tried| tried.proven())
+    };
+    let suspicion = match &opened {
+        Some(opened) if !opened.proven() => Suspicion::of(pair.0, pair.1, args.compact, swapped),
+        _ => Suspicion::None,
+    };
     let recorded = record.map(|record| {
         let prefix = record.etcd_prefix.clone();
         let look = |file: &SnapshotFile, source| AuditedFile::of(file, source, &file.path, &prefix, &progress);
@@ -125,7 +136,7 @@ fn look(args: &Verify) -> Result<Found, Error> {
     let recorded = recorded.transpose()?;
     input.unchanged()?;
     output.unchanged()?;
-    Ok(Found { opened, recorded })
+    Ok(Found { opened, suspicion, recorded })
 }
 
 fn prove(

@@ -130,7 +130,7 @@ fn told(error: &Error, remedy: &str, how: WriteOut) -> Exit {
             (json!({ "unreadable": values }), unreadable(values))
         }
         Error::Verification { differences }
-        | Error::NotProven { differences }
+        | Error::NotProven { differences, .. }
         | Error::NotAsRecorded { differences } => {
             // One alone is in the message.
             let lines = if differences.len() > 1 { &differences[..] } else { &[] };

@@ -57,7 +57,7 @@ impl Error {
             Self::Zip { .. } => "give the archive K3s wrote, or unpack it and give the snapshot in it",
             Self::TooManyEntries { .. } => "compact and defragment the store, and take another snapshot",
             Self::MissingTrailer { .. } => {
-                "a copy of member/snap/db has none: give --skip-hash-check for one; a snapshot without it was cut short"
+                "it was cut short: copy it again, and compare `sha256sum` at both ends; only a copy of member/snap/db never had a trailer: give --skip-hash-check for one"
             }
             Self::TrailerMismatch { .. } => {
                 "the file was damaged or changed after it was saved: take another snapshot or another copy of this one"

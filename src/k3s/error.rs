@@ -124,7 +124,7 @@ impl Error {
         match self {
             Self::Variable { .. } => "set it right, or give the token as --token-file FILE",
             Self::Token(_) => {
-                "give the file server/token of a server, or the password the servers were started with"
+                "give a server's own file /var/lib/rancher/k3s/server/token (RKE2: /var/lib/rancher/rke2/server/token), or the password the servers were started with"
             }
             Self::NoToken { .. } => {
                 "give it as --token-file FILE (server/token of any server), - for standard input, or in K3S_TOKEN_FILE, K3S_TOKEN, RKE2_TOKEN_FILE or RKE2_TOKEN"
@@ -165,7 +165,7 @@ impl Error {
             Self::UnderWay { .. } => {
                 "end it first: with one new key by `rotate-keys --force`, with the key that writes now by `enable --force`"
             }
-            Self::Disabled { .. } => "run `enable` first",
+            Self::Disabled { .. } => "`enable` first, then `rotate-keys` on its output",
             Self::NoSecondKey { .. } => {
                 "`rotate-keys --force` does all of it; `prepare --force` makes a second key"
             }

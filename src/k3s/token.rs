@@ -22,6 +22,10 @@ pub enum TokenError {
         "failed to normalize server token; must be in format K10<CA-HASH>::<USERNAME>:<PASSWORD> or <PASSWORD>"
     )]
     Bootstrap,
+    #[error("what was given as the server token is none: it looks like an etcd snapshot")]
+    Snapshot,
+    #[error("what was given as the server token is none: it is no text")]
+    NotText,
 }
 
 /// A server token. What is sealed with it is sealed with its password alone.

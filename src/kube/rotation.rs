@@ -29,7 +29,7 @@ impl RotationError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Disabled => "run `enable` first",
+            Self::Disabled => "`enable` first, then `rotate-keys` on its output",
             Self::NoSecondKey => "run `prepare` first, or `rotate-keys`, which does all of it",
             Self::Kms(_) => {
                 "`reencrypt` with a configuration that has the plugin, or the new key, where it should be (docs/kms.md)"

@@ -23,6 +23,16 @@ impl Compaction {
         Self { mark: RevisionKey { revision, tombstone: false }.encode() }
     }
 
+    /// Whether a snapshot bears the marks of this compaction; one whose marks
+    /// cannot be read bears none.
+    #[must_use]
+    pub fn marks(&self, source: &Source<'_>) -> bool {
+        let Some((_, bucket)) = source.survey.bucket(META_BUCKET) else { return false };
+        let ours =
+            bucket.entries().flatten().filter(|entry| MARKS.contains(&entry.key) && entry.value == self.mark);
+        ours.count() == MARKS.len()
+    }
+
     /// The bucket of marks, and its entries with the marks of this compaction
     /// among them; `None` when the snapshot has no such bucket.
     ///

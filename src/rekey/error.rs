@@ -1,5 +1,6 @@
 //! What can go wrong with a run.
 
+use super::suspicion::Suspicion;
 use crate::kube::rotation::RotationError;
 use crate::{etcd, k3s, kube, output};
 use serde::Serialize;
@@ -78,7 +79,7 @@ pub enum Error {
     #[error("verification failed: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
     Verification { differences: Vec<String> },
     #[error("the output is not proven: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
-    NotProven { differences: Vec<String> },
+    NotProven { differences: Vec<String>, suspicion: Suspicion },
     #[error("the input changed while it was read: {what}")]
     InputChanged { what: String },
     #[error(
@@ -93,8 +94,8 @@ pub enum Error {
     AuditRecord { file: PathBuf, why: String },
     #[error("the files are not those of the audit record: {} in all; the first: {}", count(differences.len(), "difference"), first(differences))]
     NotAsRecorded { differences: Vec<String> },
-    #[error("no object {key} there")]
-    NoSuchObject { key: String },
+    #[error("no object {key} there{}", others(elsewhere))]
+    NoSuchObject { key: String, elsewhere: Vec<String> },
     #[error("{key} is {} objects: {}", keys.len(), keys.join(", "))]
     SeveralObjects { key: String, keys: Vec<String> },
     #[error("the snapshot holds no {typed}: {}", instead(nearest.as_deref(), there))]
@@ -136,6 +137,11 @@ fn names(files: &[PathBuf]) -> String {
 /// What may have been meant, else what there is.
 fn instead(nearest: Option<&str>, there: &[String]) -> String {
     nearest.map_or_else(|| format!("it holds {}", some(there)), |name| format!("did you mean {name}?"))
+}
+
+/// Objects of that name elsewhere.
+fn others(elsewhere: &[String]) -> String {
+    if elsewhere.is_empty() { String::new() } else { format!("; did you mean {}?", some(elsewhere)) }
 }
 
 fn first(differences: &[String]) -> &str {
@@ -238,9 +244,7 @@ impl Error {
                 "what was written cannot be read: see to the disk, or to the memory the program may use"
             }
             Self::Verification { .. } => "run it again, and report this if it happens again",
-            Self::NotProven { .. } => {
-                "give the configurations and the flags that the run had (--compact, --keep-unreadable, --allow-plaintext, --etcd-prefix); if it had these, do not restore the output, and report this"
-            }
+            Self::NotProven { suspicion, .. } => suspicion.remedy(),
             Self::InputChanged { .. } => {
                 "copy the snapshot to a place where nothing writes to it, and run it again"
             }
@@ -250,6 +254,9 @@ impl Error {
             Self::AuditRecord { .. } => "give the file that --report of the run wrote",
             Self::NotAsRecorded { .. } => {
                 "find the files the record tells of; if these should be they, one was changed or damaged since: do not restore the output"
+            }
+            Self::NoSuchObject { elsewhere, .. } if !elsewhere.is_empty() => {
+                "name its namespace, as NAMESPACE/NAME"
             }
             Self::NoSuchObject { .. } => {
                 "name it NAMESPACE/NAME (of a secret), RESOURCE/NAMESPACE/NAME, or by its whole etcd key; `etcd-rekey list` shows what there is"

@@ -46,6 +46,7 @@ pub mod rules;
 pub mod run;
 pub mod source;
 pub mod sums;
+pub mod suspicion;
 pub mod tally;
 pub mod task;
 pub mod trailers;

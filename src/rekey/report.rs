@@ -2,7 +2,7 @@
 
 use super::error::UnreadableValue;
 use super::residue::Residue;
-use crate::kube::{EncryptionConfiguration, Keyring, Sealer};
+use crate::kube::{EncryptionConfiguration, Keyring, Sealer, SealingKey};
 use serde::Serialize;
 
 /// A snapshot file, as etcd's own tools would print it.
@@ -31,6 +31,14 @@ pub struct SealReport {
     pub provider: String,
     /// The key's name.
     pub key: String,
+}
+
+impl SealReport {
+    /// Of a key.
+    #[must_use]
+    pub fn of(key: &SealingKey) -> Self {
+        Self { provider: key.provider().to_string(), key: crate::etcd::escape(key.name().as_bytes()) }
+    }
 }
 
 /// Values of one resource that went from one seal to another.
@@ -68,11 +76,7 @@ impl KeysReport {
         now.keys().for_each(|key| new.add(key));
         let missing = |of: &Keyring, from: &Keyring| {
             let keys = of.keys().iter().filter_map(Sealer::key).filter(|key| from.number_of(key).is_none());
-            let told = keys.map(|key| SealReport {
-                provider: key.provider().to_string(),
-                key: crate::etcd::escape(key.name().as_bytes()),
-            });
-            told.collect()
+            keys.map(|key| SealReport::of(key)).collect()
         };
         Self { made: missing(&new, &old), dropped: missing(&old, &new) }
     }
@@ -94,6 +98,9 @@ pub struct RecordReport {
     pub config_hash: String,
     /// The provider of its keys.
     pub provider: Option<String>,
+    /// The first of its keys, by provider and name.
+    #[serde(skip)]
+    pub first_key: Option<SealReport>,
     /// The provider there was.
     pub provider_before: Option<String>,
     /// Control-plane servers whose Nodes are in the snapshot.

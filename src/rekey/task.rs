@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::plan::Besides;
 use super::readable::Readers;
-use super::report::{KeysReport, RecordReport};
+use super::report::{KeysReport, RecordReport, SealReport};
 use super::rules::{MOST_KEYS, Rules};
 use super::source::{SnapshotFile, Source};
 use crate::bolt::entries_of;
@@ -181,6 +181,7 @@ impl Task {
             stage: change.state.stage.clone(),
             config_hash: change.state.hash.clone(),
             provider,
+            first_key: change.config.keys().next().map(|key| SealReport::of(key)),
             provider_before,
             servers: cluster.nodes.iter().map(|node| crate::etcd::escape(node.name.as_bytes())).collect(),
         };

@@ -302,8 +302,9 @@ fn values_of_a_plugin_are_opened_and_those_under_its_old_key_are_told() {
     let named = ["--encryption-config", text(&config)];
     let (rekeyed, again) = (bench.path("rekeyed.db"), bench.path("again.db"));
     let old = crate::support::fixture("kube-rotated", "old.yaml");
-    let from = ["reencrypt", text(&snapshot()), "-o", text(&rekeyed), "--decryption-config", text(&old)];
-    run(&[&from, &named[..]].concat()).expect(0);
+    let input = snapshot();
+    let from = ["reencrypt", text(&input), "-o", text(&rekeyed), "--decryption-config", text(&old)];
+    run(&[&from[..], &named[..]].concat()).expect(0);
     let server = restored(&bench, Release::V36, &rekeyed);
     let found = compare_with(&rekeyed, &server.endpoint(), &named).expect(0).json();
     let rows = found["values"]["seals"].as_array().unwrap();
@@ -339,9 +340,9 @@ fn values_of_a_plugin_are_opened_and_those_under_its_old_key_are_told() {
     assert_eq!((&found["equal"], &found["values"]["unreadableCount"]), (&true.into(), &46.into()));
     drop(third);
     // It is not there at all: that is not taken for an answer.
-    let told = run(
-        &[&["snapshot", "compare", text(&rekeyed), "--endpoints", &server.endpoint()], &named[..]].concat()
-    );
+    let endpoint = server.endpoint();
+    let compare = ["snapshot", "compare", text(&rekeyed), "--endpoints", &endpoint];
+    let told = run(&[&compare[..], &named[..]].concat());
     assert!(told.expect(8).err.contains("vault"));
 }
 

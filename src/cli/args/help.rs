@@ -82,7 +82,13 @@ pub const REHEARSE: &str = "Example:
   etcd-rekey snapshot rehearse rekeyed.db --encryption-config new.yaml";
 
 /// Of `completions`.
-pub const COMPLETIONS: &str = "Example:
+pub const COMPLETIONS: &str = "To have them in this shell: source <(etcd-rekey completions bash)
+For good, put the script where the shell looks for it:
+  bash  ~/.local/share/bash-completion/completions/etcd-rekey
+  zsh   _etcd-rekey in a directory of $fpath
+  fish  ~/.config/fish/completions/etcd-rekey.fish
+
+Example:
   etcd-rekey completions bash > etcd-rekey.bash";
 
 /// Of `man`.

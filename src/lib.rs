@@ -66,6 +66,19 @@
 //! change when the formats teach something new. What is hidden from this page
 //! is public for the program, its tests and its benches alone.
 
+// Whatever lies in a file is no reason to end with a panic; tests may.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 pub mod bolt;
 #[doc(hidden)]
 pub mod cli;

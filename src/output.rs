@@ -115,13 +115,14 @@ impl<'d> Output<'d> {
         self.with_file("writing", |file| file.write_all_at(bytes, at))
     }
 
-    /// Makes durable what has been written so far, while more is.
+    /// Makes durable what has been written to `bytes` bytes from `at` on,
+    /// while more is written behind them.
     ///
     /// # Errors
     /// [`Error::Io`]. The system tells an error of the disk once, and that
     /// may be here.
-    pub fn sync_early(&self) -> Result<(), Error> {
-        self.with_file("making it durable", |file| file.sync_data_early())
+    pub fn sync_range(&self, at: u64, bytes: u64) -> Result<(), Error> {
+        self.with_file("making it durable", |file| file.sync_range(at, bytes))
     }
 
     /// Where it lies until it has its name.

@@ -178,6 +178,7 @@ impl Scenario {
                     | "pwrite64"
                     | "fsync"
                     | "fdatasync"
+                    | "msync"
                     | "ftruncate"
                     | "fallocate"
                     | "flock"

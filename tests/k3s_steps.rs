@@ -6,7 +6,7 @@ mod support;
 use serde_json::Value;
 use support::clusters::{Cluster, content, encodings, holds, keys_of, put};
 use support::fixture;
-use support::program::{Bench, Ran, text};
+use support::program::{Bench, Ran, run, text};
 
 fn error(ran: &Ran) -> Value {
     ran.json()["error"].clone()
@@ -73,6 +73,34 @@ fn a_key_that_only_an_old_record_holds_is_not_left_behind() {
     let refused = cluster.verify(&prepared.snapshot, &[]).expect(6);
     assert!(refused.err.contains("no key of the record opens it"), "{}", refused.err);
     cluster.run("rotate-keys", &bench.path("out"), &["-f"]).expect(0);
+}
+
+#[test]
+fn an_output_whose_record_contradicts_itself_proves_nothing() {
+    let bench = Bench::new();
+    let cluster = Cluster::of("k3s-reencrypt_finished");
+    let out = bench.path("out");
+    cluster.run("rotate-keys", &out, &[]).expect(0);
+    let rotated = Cluster { snapshot: out, ..cluster.same() };
+    cluster.verify(&rotated.snapshot, &[]).expect(0);
+    let (nothing, contradicts) =
+        ("holds no encryption configuration", "holds a stage whose hash is not the configuration's");
+    for (file, content, says) in
+        [("EncryptionConfig", None, nothing), ("EncryptionHash", Some("reencrypt_finished-0123"), contradicts)]
+    {
+        let wrong = rotated.with_files(&bench, |newer, files| match content {
+            _ if newer > 0 => {}
+            Some(content) => put(files, file, content),
+            None => drop(files.remove(file)),
+        });
+        let refused = cluster.verify(&wrong.snapshot, &[]).expect(6);
+        assert!(refused.err.contains(says), "{file}: {}", refused.err);
+    }
+    // The record is what it is proven by, and nothing that is given beside it.
+    let config = bench.file("config.json", rotated.config(&rotated.snapshot));
+    let (before, after) = (text(&cluster.snapshot), text(&rotated.snapshot));
+    let refused = run(&["verify", after, "--against", before, "--encryption-config", text(&config)]).expect(2);
+    assert!(refused.err.contains("record"), "{}", refused.err);
 }
 
 #[test]

@@ -49,8 +49,8 @@ impl DiskFile for DeadlyFile {
         self.0.step(|| self.1.write_all_at(bytes, at))
     }
 
-    fn sync_data_early(&self) -> io::Result<()> {
-        self.0.step(|| self.1.sync_data_early())
+    fn sync_range(&self, at: u64, bytes: u64) -> io::Result<()> {
+        self.0.step(|| self.1.sync_range(at, bytes))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -5,6 +5,10 @@ mod support;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
+use etcd_rekey::kube::kms;
+use etcd_rekey::kube::kms::client::Client;
+use etcd_rekey::kube::kms::envelope::{Kind, Wrapped};
+use etcd_rekey::kube::kms::service::{Failure, KeyService};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -281,6 +285,43 @@ fn an_abstract_socket_and_a_plugin_that_starts_late_are_reached() {
     bench.reencrypt(&input, &fresh(&bench), Some(&old), &[]).expect(0);
     let calls = late.join().unwrap().ended();
     assert!((7..=8).contains(&calls.of("Decrypt")), "{}", calls.of("Decrypt"));
+}
+
+#[test]
+fn what_may_pass_is_asked_for_again_with_growing_pauses_by_who_is_patient() {
+    let bench = Bench::new();
+    let socket = at(&bench, "kms.sock");
+    let source = wrapped("1", &[0x11; 32]);
+    let data_key = Wrapped { kind: Kind::V1, source: &source, key_id: "", annotations: Vec::new() };
+    // Within a second there is room for pauses of 20, 40, 80, 160 and 320 ms.
+    for (code, patient, calls, refused) in [
+        ("UNKNOWN", true, 2..=6, true),
+        ("UNKNOWN", false, 1..=1, true),
+        ("NOT_FOUND", true, 1..=1, true),
+        ("UNAVAILABLE", false, 2..=6, false),
+    ] {
+        let plugin = Plugin::start("v1", &socket, &["-refuse", code]);
+        let mut known = kms::plugin::Plugin::new(kms::Version::V1, "v:1", &plugin.endpoint());
+        known.timeout = Duration::from_secs(1);
+        let client = Client::of(known);
+        let answer = client.decrypt(&data_key, patient).map(drop);
+        let told = plugin.ended().of("Decrypt");
+        assert!(calls.contains(&told), "{code}: {told} calls");
+        assert_eq!(client.calls(), u64::try_from(told).unwrap());
+        assert!(
+            if refused {
+                matches!(&answer, Err(Failure::Refused(why)) if why.contains("not for you"))
+            } else {
+                matches!(&answer, Err(Failure::Unreachable(why)) if why.contains("not for you"))
+            },
+            "{code}: {answer:?}"
+        );
+    }
+    // Who answers at last is not held to what it said before.
+    let plugin = Plugin::start("v1", &socket, &["-failing", "2"]);
+    let client = Client::of(kms::plugin::Plugin::new(kms::Version::V1, "v:1", &plugin.endpoint()));
+    assert_eq!(client.decrypt(&data_key, false).unwrap().as_slice(), [0x11; 32]);
+    assert_eq!((client.calls(), plugin.ended().of("Decrypt")), (3, 3));
 }
 
 /// Expects a refusal that names plugin and socket, and nothing written.

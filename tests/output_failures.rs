@@ -67,9 +67,9 @@ impl DiskFile for FailingFile {
         self.1.write_all_at(bytes, at)
     }
 
-    fn sync_data_early(&self) -> io::Result<()> {
+    fn sync_range(&self, at: u64, bytes: u64) -> io::Result<()> {
         self.0.step("early sync")?;
-        self.1.sync_data_early()
+        self.1.sync_range(at, bytes)
     }
 
     fn sync(&self) -> io::Result<()> {

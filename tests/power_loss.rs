@@ -18,6 +18,7 @@ use etcd_rekey::output::{Disk, DiskFile, SystemDisk};
 use etcd_rekey::rekey::{Options, Silent, Task, reencrypt};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use support::program::{Bench, run, text};
@@ -33,7 +34,7 @@ enum Step {
     Reserve { file: usize, bytes: usize },
     Write { file: usize, at: usize, bytes: Vec<u8> },
     SyncBegun,
-    Synced { file: usize, begun: usize },
+    Synced { file: usize, begun: usize, range: Range<usize> },
     Rename { from: PathBuf, to: PathBuf },
     Remove { path: PathBuf },
     DirectorySynced { path: PathBuf },
@@ -60,10 +61,10 @@ struct RecordingFile {
 }
 
 impl RecordingFile {
-    fn synced(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn synced(&self, range: Range<usize>, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let begun = self.disk.add(Step::SyncBegun);
         sync()?;
-        self.disk.add(Step::Synced { file: self.number, begun });
+        self.disk.add(Step::Synced { file: self.number, begun, range });
         Ok(())
     }
 }
@@ -81,12 +82,14 @@ impl DiskFile for RecordingFile {
         Ok(())
     }
 
-    fn sync_data_early(&self) -> io::Result<()> {
-        self.synced(|| self.file.sync_data_early())
+    fn sync_range(&self, at: u64, bytes: u64) -> io::Result<()> {
+        let from: usize = at.try_into().unwrap();
+        let to = from + usize::try_from(bytes).unwrap();
+        self.synced(from..to, || self.file.sync_range(at, bytes))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.synced(|| self.file.sync())
+        self.synced(0..usize::MAX, || self.file.sync())
     }
 }
 
@@ -160,15 +163,16 @@ impl Content {
         }
     }
 
-    /// What a sync that began at a step makes durable.
-    fn sync(&mut self, begun: usize) {
+    /// What a sync of a range that began at a step makes durable: what was
+    /// written within.
+    fn sync(&mut self, begun: usize, range: &Range<usize>) {
         self.durable.resize(self.length, 0);
-        for (step, at, bytes) in &self.pending {
-            if *step < begun {
-                Self::put(&mut self.durable, *at, bytes);
-            }
+        let is_durable = |step: usize, at: usize, bytes: &[u8]| {
+            step < begun && range.start <= at && at + bytes.len() <= range.end
+        };
+        for (_, at, bytes) in self.pending.extract_if(.., |(step, at, bytes)| is_durable(*step, *at, bytes)) {
+            Self::put(&mut self.durable, at, &bytes);
         }
-        self.pending.retain(|(step, _, _)| *step >= begun);
     }
 
     /// What may be read of it after a loss of power.
@@ -261,7 +265,7 @@ impl Model {
                 content.pending.push((number, *at, Arc::new(bytes.clone())));
             }
             Step::SyncBegun => {}
-            Step::Synced { file, begun } => self.files.get_mut(file).unwrap().sync(*begun),
+            Step::Synced { file, begun, range } => self.files.get_mut(file).unwrap().sync(*begun, range),
             Step::Rename { from, to } => {
                 let file = self.seen[from];
                 self.name(Naming::Renamed(from.clone(), to.clone(), file));

@@ -56,7 +56,7 @@ pub fn seal(plain: &[u8], passphrase: &str) -> Result<Vec<u8>, getrandom::Error>
     seal_with(plain, passphrase, &hex(&salt), nonce)
 }
 
-fn seal_with(
+pub(super) fn seal_with(
     plain: &[u8],
     passphrase: &str,
     salt: &str,

@@ -101,6 +101,7 @@ mod tests {
             state: state.clone(),
             all,
         };
+        let seal_with = |plain: &[u8], salt| bootstrap::seal_with(plain, "pw", salt, [7; 12]).unwrap();
         let seal = |plain: &[u8]| bootstrap::seal(plain, "pw").unwrap();
         let ours = seal(plain);
         let right = seal(&record.with(config, &state, now));
@@ -123,5 +124,16 @@ mod tests {
             assert!(matches!(proof(true).check(&key, true, &ours, &wrong), Outcome::Wrong(_)));
         }
         assert!(matches!(proof(false).check(&key, false, &ours, &right), Outcome::Wrong(_)));
+        // A salt and a nonce serve once, whatever else is right.
+        let (salt, other_salt) = ("0123456789abcdef", "0123456789abcdee");
+        let before = seal_with(plain, salt);
+        let after = record.with(config, &state, now);
+        let again = "the record is sealed with the salt and nonce it had";
+        assert_eq!(proof(true).check(&key, true, &before, &seal_with(&after, salt)), Outcome::Wrong(again));
+        assert_eq!(proof(true).check(&key, true, &before, &seal_with(&after, other_salt)), Outcome::Right);
+        // An empty one stays so, and what no token opens stays what it is.
+        assert_eq!(proof(true).check(&key, true, b"", b""), Outcome::Right);
+        assert!(matches!(proof(true).check(&key, true, b"", &right), Outcome::Wrong(_)));
+        assert!(matches!(proof(true).check(b"/bootstrap/0", false, &ours, &right), Outcome::Wrong(_)));
     }
 }

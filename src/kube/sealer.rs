@@ -175,3 +175,48 @@ impl Sealer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn key(provider: Provider) -> Sealer {
+        Sealer::Key(Arc::new(SealingKey::new(provider, "k", Zeroizing::new(vec![7; 32])).unwrap()))
+    }
+
+    #[test]
+    fn a_key_is_of_its_own_provider_alone() {
+        for one in Provider::ALL {
+            for other in Provider::ALL {
+                assert_eq!(key(one).is_of(other), one == other);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_told_before_anything_is_opened() {
+        let etcd_key = b"/registry/secrets/default/a";
+        for from in Provider::ALL.map(key) {
+            for plain in [0, 1, 15, 16, 17, 1000] {
+                let mut value = Vec::new();
+                let start = from.place(&mut value, &vec![3; from.nonce_len()], &vec![9; plain]).unwrap();
+                from.seal(vec![(&mut value[start..], etcd_key)]).unwrap();
+                assert_eq!(value.len(), from.sealed_len(plain));
+                let payload = from.payload(&value).unwrap();
+                assert_eq!(from.opened_len(payload), Some(plain));
+                for to in Provider::ALL.map(key) {
+                    assert_eq!(from.resealed_len(payload, &to), Some(to.sealed_len(plain)));
+                }
+                let mut opened = Vec::new();
+                from.open_written(&value, etcd_key, &mut opened).unwrap();
+                assert_eq!(opened.len(), plain);
+            }
+        }
+        // From CBC to CBC no padding is looked at, which only its own key can read.
+        let cbc = key(Provider::Aescbc);
+        let (no_value, empty) = ([0; 48], cbc.sealed_len(0));
+        assert_eq!(cbc.opened_len(&no_value), None);
+        assert_eq!(cbc.resealed_len(&no_value, &cbc), Some(empty + 16));
+    }
+}

@@ -103,6 +103,8 @@ mod tests {
             ("secretz", "secrets"),
             ("deployments.batch", "deployments.apps"),
             ("po", "pods.example.com"),
+            // Its kind is a plural itself, and there is no other singular.
+            ("endpoint", "endpoints"),
             ("", "s"),
         ] {
             assert!(!means(typed, &GroupResource::parse(resource)), "{typed} {resource}");

@@ -1,5 +1,6 @@
 //! What the program asks of a file system, and the real one.
 
+use memmap2::MmapOptions;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,12 +22,12 @@ pub trait DiskFile: Send + Sync {
     /// As the file system's.
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Makes the content written so far durable, ahead of [`DiskFile::sync`],
-    /// while other threads go on writing.
+    /// Makes what has been written to `bytes` bytes from `at` on durable, ahead
+    /// of [`DiskFile::sync`], while other threads go on writing elsewhere.
     ///
     /// # Errors
     /// As the file system's.
-    fn sync_data_early(&self) -> io::Result<()>;
+    fn sync_range(&self, at: u64, bytes: u64) -> io::Result<()>;
 
     /// Makes everything written so far durable.
     ///
@@ -88,8 +89,21 @@ impl DiskFile for File {
         FileExt::write_all_at(self, bytes, at)
     }
 
-    fn sync_data_early(&self) -> io::Result<()> {
-        self.sync_data()
+    fn sync_range(&self, at: u64, bytes: u64) -> io::Result<()> {
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if length == 0 {
+            return Ok(());
+        }
+        // The system takes a stretch of a file only as that of a map, which nobody looks into.
+        let Ok(map) = MmapOptions::new().offset(at).len(length).map_raw_read_only(self) else {
+            return self.sync_data();
+        };
+        loop {
+            match map.flush() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -99,7 +113,7 @@ impl DiskFile for File {
 
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         // For as long as it is written; a file system without locks goes without.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Box::new(file))

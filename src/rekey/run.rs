@@ -90,7 +90,7 @@ struct Run<'r> {
     input_sum: Mutex<Sum<'r>>,
 }
 
-/// Bytes after which what is written is made durable.
+/// Bytes that are made durable at a time.
 const WRITE_BACK: u64 = 32 << 20;
 
 impl<'r> Run<'r> {
@@ -237,12 +237,13 @@ impl<'r> Run<'r> {
                 trailers::follow(&mut self.input_sum(), Sum::of(pages), &frontier, go_on)
             });
             let syncer = std::thread::Builder::new().spawn_scoped(scope, || {
-                let (mut durable, mut more) = (0, true);
-                while more && go_on() {
-                    (durable, more) = frontier.wait(durable + WRITE_BACK);
-                    if go_on() {
-                        output.sync_early()?;
-                    }
+                let (mut durable, mut written, mut more) = (0, 0, true);
+                while (more || durable < written) && go_on() {
+                    (written, more) = frontier.wait(durable + WRITE_BACK);
+                    // A call cannot be interrupted: it is never asked for more than the disk does in a moment.
+                    let bytes = WRITE_BACK.min(written - durable);
+                    output.sync_range(durable, bytes)?;
+                    durable += bytes;
                 }
                 Ok::<_, Error>(())
             });

@@ -60,12 +60,11 @@ impl Verified {
     }
 
     pub(super) fn found(&mut self, resource: Option<GroupResource>, state: State, current: bool) {
-        if let Some(resource) = resource {
-            if state != State::Plain {
-                self.under_write_key.add(current);
-            }
-            self.sealed.add(resource, state, current);
+        let Some(resource) = resource else { return };
+        if state != State::Plain {
+            self.under_write_key.add(current);
         }
+        self.sealed.add(resource, state, current);
     }
 
     pub(super) fn same_entries<'a>(

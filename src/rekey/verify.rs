@@ -133,17 +133,16 @@ pub fn compare(
             let ours = ours.map(|(number, entry)| entry.map(|entry| (number, entry)));
             let kept = |number: u64| !allowed.compacted || input.history.is_live(number);
             let mut ours = asked(ours.filter(|ours| ours.as_ref().map_or(true, |(number, _)| kept(*number))));
-            for theirs in entries_of(leaves) {
+            let mut theirs = entries_of(leaves);
+            for (ours, theirs) in ours.by_ref().zip(theirs.by_ref()) {
                 let (number, theirs) = theirs.map_err(|e| output_file.error(e))?;
-                let Some(ours) = ours.next() else {
-                    part.note("the output has more entries".to_owned());
-                    break;
-                };
                 let (our_number, ours) = ours.map_err(|e| input_file.error(e))?;
                 let (ours, theirs) = ((our_number, &ours), (number, &theirs));
                 comparison.entry(ours, theirs, scratch, &mut part).map_err(|e| output_file.error(e))?;
                 comparison.sum(ours, theirs, &mut part);
             }
+            // As many as there are, by the buckets' own numbers.
+            part.require(theirs.next().is_none(), || "the output has more entries".to_owned());
             Ok(part)
         })
         .collect();

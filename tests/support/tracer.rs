@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -63,11 +63,13 @@ enum Where {
     Descriptor(usize),
     /// A path, which may be empty, and mean the descriptor before it.
     Either,
+    /// A place in memory to which a file is mapped.
+    Address(usize),
 }
 
 /// The calls on files, and which argument tells of the file.
 fn known(number: u64) -> Option<(&'static str, Where)> {
-    use Where::{Descriptor, Either, Path};
+    use Where::{Address, Descriptor, Either, Path};
     Some(match i64::try_from(number).ok()? {
         libc::SYS_open => ("open", Path(0)),
         libc::SYS_openat => ("openat", Path(1)),
@@ -84,6 +86,7 @@ fn known(number: u64) -> Option<(&'static str, Where)> {
         libc::SYS_unlinkat => ("unlinkat", Path(1)),
         libc::SYS_readlink => ("readlink", Path(0)),
         libc::SYS_mmap => ("mmap", Descriptor(4)),
+        libc::SYS_msync => ("msync", Address(0)),
         libc::SYS_read => ("read", Descriptor(0)),
         libc::SYS_pread64 => ("pread64", Descriptor(0)),
         libc::SYS_readv => ("readv", Descriptor(0)),
@@ -142,6 +145,17 @@ fn path_at(pid: Pid, mut address: u64) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The file that a traced thread has mapped to an address.
+fn mapped_at(pid: Pid, address: u64) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let map = maps.lines().find(|line| {
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        let (from, to) = line.split_once(' ').and_then(|(range, _)| range.split_once('-')).unwrap_or_default();
+        hex(from).is_some_and(|from| from <= address) && hex(to).is_some_and(|to| address < to)
+    })?;
+    Some(map[map.find('/')?..].into())
+}
+
 fn call(pid: Pid, folder: &Path, number: u64, args: [u64; 6]) -> Option<Call> {
     let (name, place) = known(number)?;
     let of_descriptor = |at: usize| {
@@ -156,6 +170,7 @@ fn call(pid: Pid, folder: &Path, number: u64, args: [u64; 6]) -> Option<Call> {
     let target = match place {
         Where::Descriptor(at) => of_descriptor(at)?,
         Where::Path(at) => of_path(at)?.1,
+        Where::Address(at) => target(folder, &mapped_at(pid, args[at])?)?,
         Where::Either if args[1] == 0 || path_at(pid, args[1])?.is_empty() => of_descriptor(0)?,
         Where::Either => of_path(1)?.1,
     };

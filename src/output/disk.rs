@@ -2,6 +2,7 @@
 
 use memmap2::MmapOptions;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -76,7 +77,6 @@ pub struct SystemDisk;
 impl DiskFile for File {
     fn reserve(&self, bytes: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
-        use rustix::io::Errno;
         match fallocate(self, FallocateFlags::empty(), 0, bytes) {
             // File systems that cannot take room ahead.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.set_len(bytes),
@@ -95,8 +95,10 @@ impl DiskFile for File {
             return Ok(());
         }
         // The system takes a stretch of a file only as that of a map, which nobody looks into.
-        let Ok(map) = MmapOptions::new().offset(at).len(length).map_raw_read_only(self) else {
-            return self.sync_data();
+        let map = match MmapOptions::new().offset(at).len(length).map_raw_read_only(self) {
+            // File systems of which nothing can be mapped.
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return self.sync_data(),
+            map => map?,
         };
         loop {
             match map.flush() {
@@ -121,7 +123,6 @@ impl Disk for SystemDisk {
 
     fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
         if replace {
             return std::fs::rename(from, to);
         }

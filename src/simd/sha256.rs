@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn sums_in_step_are_the_sha2_crates_for_every_count_of_blocks() {
         let Some(sha) = Sha::detect() else { return };
-        for count in 0..70 {
+        let most = if cfg!(miri) { 4 } else { 70 };
+        for count in 0..most {
             let (one, two) = (bytes(count * 64, 1), bytes((count + count % 3) * 64, 2));
             let (one, two) = (one.as_chunks().0, two.as_chunks().0);
             let (mut a, mut b) = ([0x0123_4567; 8], [0x89ab_cdef; 8]);

@@ -101,14 +101,10 @@ fn text(bytes: &[u8]) -> String {
 fn protobuf(unknown: &[u8]) -> Option<Meta> {
     let raw = bytes(unknown, 2).next()?;
     let meta = bytes(raw, 1).next()?;
-    let map = |number| {
-        let entries = bytes(meta, number);
-        entries
-            .filter_map(|entry| Some((text(bytes(entry, 1).next()?), text(bytes(entry, 2).next()?))))
-            .collect()
-    };
-    let name = bytes(meta, 1).next().map(text).unwrap_or_default();
-    Some(Meta { name, labels: map(11), annotations: map(12) })
+    // What is not there is empty, as everywhere in protobuf.
+    let string = |message, number| bytes(message, number).next().map(text).unwrap_or_default();
+    let map = |number| bytes(meta, number).map(|entry| (string(entry, 1), string(entry, 2))).collect();
+    Some(Meta { name: string(meta, 1), labels: map(11), annotations: map(12) })
 }
 
 #[cfg(test)]
@@ -141,6 +137,16 @@ mod tests {
         assert_eq!(node.state().unwrap().stage, "start");
         let json = br#"{"kind":"Node","metadata":{"name":"n2","labels":{"node-role.kubernetes.io/control-plane":"true"},"annotations":{"k3s.io/encryption-config-hash":"rotate-1"}}}"#;
         assert_eq!(Node::parse(json).unwrap().annotation, "rotate-1");
+    }
+
+    #[test]
+    fn an_annotation_without_a_text_is_one_that_says_nothing_known() {
+        let server = field(11, &entry("node-role.kubernetes.io/control-plane", "true"));
+        for said in [entry("k3s.io/encryption-config-hash", ""), field(1, b"k3s.io/encryption-config-hash")] {
+            let meta = [server.clone(), field(12, &said)].concat();
+            let node = Node::parse(&[b"k8s\0".to_vec(), field(2, &field(1, &meta))].concat()).unwrap();
+            assert_eq!((node.name.as_str(), node.annotation.as_str(), node.state()), ("", "", None));
+        }
     }
 
     #[test]

@@ -57,23 +57,28 @@ func writer(config string, resources []string) error {
 		return err
 	}
 	for _, resource := range resources {
-		// The payload is random; what two writes share is the prefix, up to
-		// its last colon.
+		// The payload is random; what all writes share is the prefix, up to its
+		// last colon. Sixteen of them, for two nonces may begin alike, and with
+		// a colon.
 		transformer := loaded.TransformerForResource(schema.ParseGroupResource(resource))
-		var sealed [2][]byte
-		for i := range sealed {
-			sealed[i], err = transformer.TransformToStorage(ctx, []byte("{}"), value.DefaultContext("/registry/x"))
+		var shared []byte
+		for i := range 16 {
+			sealed, err := transformer.TransformToStorage(ctx, []byte("{}"), value.DefaultContext("/registry/x"))
 			if err != nil {
 				return err
 			}
-		}
-		prefix := ""
-		if bytes.HasPrefix(sealed[0], []byte("k8s:enc:")) {
+			if i == 0 {
+				shared = sealed
+			}
 			n := 0
-			for n < len(sealed[0]) && n < len(sealed[1]) && sealed[0][n] == sealed[1][n] {
+			for n < len(shared) && n < len(sealed) && shared[n] == sealed[n] {
 				n++
 			}
-			prefix = string(sealed[0][:bytes.LastIndexByte(sealed[0][:n], ':')+1])
+			shared = shared[:n]
+		}
+		prefix := ""
+		if bytes.HasPrefix(shared, []byte("k8s:enc:")) {
+			prefix = string(shared[:bytes.LastIndexByte(shared, ':')+1])
 		}
 		if err := print(map[string]any{"file": filepath.Base(config), "resource": resource, "prefix": prefix}); err != nil {
 			return err

@@ -230,7 +230,8 @@ impl<'r> Run<'r> {
         let pages = written.map.split_last_chunk::<TRAILER>().map_or(&[][..], |(pages, _)| pages);
         let parts = layout.parts(&changes, part_size(self.pool.current_num_threads()));
         let frontier = Frontier::new(parts.len());
-        let go_on = || !self.progress.stop();
+        let failed = AtomicBool::new(false);
+        let go_on = || !failed.load(Ordering::Relaxed) && !self.progress.stop();
         std::thread::scope(|scope| {
             let threads = |e: std::io::Error| Error::Threads(e.to_string());
             let follower = std::thread::Builder::new().spawn_scoped(scope, || {
@@ -272,6 +273,8 @@ impl<'r> Run<'r> {
                 }
                 self.prove(source, &written, prepared).map(Some)
             });
+            // What will be removed needs no sum, and not to be durable.
+            failed.store(found.is_err(), Ordering::Relaxed);
             let sum = follower.join().map_err(|_| thread_ended());
             // The system tells an error of the disk once: to the first that
             // asks for durability, and that may have been the early one.

@@ -23,6 +23,32 @@ pub enum Content<'a> {
     Bytes(&'a [u8]),
 }
 
+impl<'a> Content<'a> {
+    /// Bytes, or a message; what is of another type is none.
+    #[must_use]
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// A string; what is no UTF-8 is none.
+    #[must_use]
+    pub fn text(self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// An int64: the bits of the varint.
+    #[must_use]
+    pub fn int64(self) -> Option<i64> {
+        match self {
+            Self::Varint(bits) => Some(i64::from_ne_bytes(bits.to_ne_bytes())),
+            _ => None,
+        }
+    }
+}
+
 /// One field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {

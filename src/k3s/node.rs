@@ -5,7 +5,7 @@
 //! `pkg/secretsencrypt/config.go`.
 
 use super::stage::State;
-use crate::etcd::wire::{Content, fields};
+use crate::etcd::wire::fields;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -87,10 +87,8 @@ impl Node {
 
 /// The content of a field of bytes.
 fn bytes(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
-    fields(message).map_while(|field| field).filter_map(move |field| match field.content {
-        Content::Bytes(bytes) if field.number == number => Some(bytes),
-        _ => None,
-    })
+    let named = fields(message).map_while(|field| field).filter(move |field| field.number == number);
+    named.filter_map(|field| field.content.bytes())
 }
 
 fn text(bytes: &[u8]) -> String {

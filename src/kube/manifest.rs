@@ -1,6 +1,7 @@
 //! An object as kubectl shows it: a Secret out of its protobuf, and whatever is
 //! stored as JSON.
 
+mod object_meta;
 mod secret;
 
 use base64::Engine;

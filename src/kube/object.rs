@@ -75,10 +75,7 @@ pub fn resource(path: &KeyPath<'_>, object: Option<&Object<'_>>) -> GroupResourc
 }
 
 fn text(content: Content<'_>) -> Option<Cow<'_, str>> {
-    match content {
-        Content::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        _ => None,
-    }
+    content.text().map(Cow::Borrowed)
 }
 
 /// `runtime.Unknown`: 1 type meta {1 apiVersion, 2 kind}, 2 raw, 3 content

@@ -14,7 +14,6 @@ use super::envelope::{Envelope, Kind, Wrapped};
 use super::error::Error;
 use super::plugin::Version;
 use super::remote::Remote;
-use super::service::Sealed;
 use crate::etcd::wire::{put_varint, varint, varint_len};
 use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
@@ -298,7 +297,7 @@ impl PluginSealer {
                     continue;
                 }
             }
-            let wrapped = wrapped(&sealed, Kind::Seed).checked().map_err(|rule| self.remote.bad_seal(rule))?;
+            let wrapped = sealed.wrapped(Kind::Seed).checked().map_err(|rule| self.remote.bad_seal(rule))?;
             let seed = self.remote.prove(&wrapped, &plain)?;
             return Ok(Write::V2 { key_id, tail: wrapped.tail(), seed });
         }
@@ -320,7 +319,7 @@ impl PluginSealer {
             if keys.first().is_some_and(|(source, _)| source.len() != sealed.source.len()) {
                 continue;
             }
-            let key = self.remote.prove(&wrapped(&sealed, Kind::V1), &plain)?;
+            let key = self.remote.prove(&sealed.wrapped(Kind::V1), &plain)?;
             keys.push((sealed.source, key));
             if keys.len() == wanted {
                 break;
@@ -340,16 +339,6 @@ impl PluginSealer {
 const CHOICE: usize = 4;
 /// Field 1, of bytes: the body.
 const BODY: u8 = 1 << 3 | 2;
-
-fn wrapped(sealed: &Sealed, kind: Kind) -> Wrapped<'_> {
-    let annotations = sealed.annotations.iter();
-    Wrapped {
-        kind,
-        source: &sealed.source,
-        key_id: &sealed.key_id,
-        annotations: annotations.map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
-    }
-}
 
 fn prefix(remote: &Remote) -> Vec<u8> {
     let plugin = remote.plugin();

@@ -1,6 +1,6 @@
 //! What is asked of a plugin.
 
-use super::envelope::Wrapped;
+use super::envelope::{Kind, Wrapped};
 use zeroize::Zeroizing;
 
 /// What a plugin says of itself.
@@ -23,6 +23,20 @@ pub struct Sealed {
     pub key_id: String,
     /// What else the plugin wants to see again.
     pub annotations: Vec<(String, Vec<u8>)>,
+}
+
+impl Sealed {
+    /// As it stands in values.
+    #[must_use]
+    pub fn wrapped(&self, kind: Kind) -> Wrapped<'_> {
+        let annotations = self.annotations.iter();
+        Wrapped {
+            kind,
+            source: &self.source,
+            key_id: &self.key_id,
+            annotations: annotations.map(|(name, value)| (name.as_str(), value.as_slice())).collect(),
+        }
+    }
 }
 
 /// Why there is no answer.

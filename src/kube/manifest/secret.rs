@@ -1,37 +1,14 @@
 //! A Secret out of its protobuf.
 //!
 //! Source of the field numbers: kubernetes `api/core/v1/generated.proto`
-//! (Secret), `apimachinery/pkg/apis/meta/v1/generated.proto` (ObjectMeta,
-//! OwnerReference, ManagedFieldsEntry, Time), `apimachinery/pkg/runtime/generated.proto` (Unknown).
+//! (Secret), `apimachinery/pkg/runtime/generated.proto` (Unknown).
 
+use super::object_meta::{entry, object_meta};
 use super::{Map, Node, text};
-use crate::etcd::wire::{Content, Field, fields};
+use crate::etcd::wire::fields;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use zeroize::Zeroizing;
-
-fn string(content: Content<'_>) -> Option<&str> {
-    match content {
-        Content::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => None,
-    }
-}
-
-fn message(content: Content<'_>) -> Option<&[u8]> {
-    match content {
-        Content::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// Protobuf's int64: the bits of the varint.
-fn whole(content: Content<'_>) -> Option<i64> {
-    match content {
-        Content::Varint(bits) => Some(i64::from_ne_bytes(bits.to_ne_bytes())),
-        _ => None,
-    }
-}
 
 /// `runtime.Unknown` around a Secret: 1 type meta {1 apiVersion, 2 kind}, 2 raw.
 pub fn of_unknown(unknown: &[u8]) -> Option<Map> {
@@ -40,17 +17,17 @@ pub fn of_unknown(unknown: &[u8]) -> Option<Map> {
         let field = field?;
         match field.number {
             1 => {
-                for field in fields(message(field.content)?) {
+                for field in fields(field.content.bytes()?) {
                     let field = field?;
                     let name = match field.number {
                         1 => "apiVersion",
                         2 => "kind",
                         _ => continue,
                     };
-                    map.insert(name.to_owned(), text(string(field.content)?));
+                    map.insert(name.to_owned(), text(field.content.text()?));
                 }
             }
-            2 => raw = message(field.content),
+            2 => raw = field.content.bytes(),
             _ => {}
         }
     }
@@ -69,7 +46,7 @@ fn secret(raw: &[u8], map: &mut Map) -> Option<()> {
         let field = field?;
         match field.number {
             1 => {
-                map.insert("metadata".to_owned(), Node::Map(object_meta(message(field.content)?)?));
+                map.insert("metadata".to_owned(), Node::Map(object_meta(field.content.bytes()?)?));
             }
             2 => {
                 let (name, value) = entry(field)?;
@@ -77,10 +54,10 @@ fn secret(raw: &[u8], map: &mut Map) -> Option<()> {
                 data.insert(name, Node::Text(value));
             }
             3 => {
-                map.insert("type".to_owned(), text(string(field.content)?));
+                map.insert("type".to_owned(), text(field.content.text()?));
             }
             5 => {
-                map.insert("immutable".to_owned(), Node::Bool(whole(field.content)? != 0));
+                map.insert("immutable".to_owned(), Node::Bool(field.content.int64()? != 0));
             }
             _ => {}
         }
@@ -89,135 +66,6 @@ fn secret(raw: &[u8], map: &mut Map) -> Option<()> {
         map.insert("data".to_owned(), Node::Map(data));
     }
     Some(())
-}
-
-/// An entry of a map: 1 key, 2 value; what is empty may be left out.
-fn entry(field: Field<'_>) -> Option<(String, &[u8])> {
-    let (mut name, mut value) = ("", &[][..]);
-    for field in fields(message(field.content)?) {
-        let field = field?;
-        match field.number {
-            1 => name = string(field.content)?,
-            2 => value = message(field.content)?,
-            _ => {}
-        }
-    }
-    Some((name.to_owned(), value))
-}
-
-/// ObjectMeta, with what kubectl shows of it.
-fn object_meta(meta: &[u8]) -> Option<Map> {
-    let mut map = Map::new();
-    let (mut owners, mut finalizers, mut managed) = (Vec::new(), Vec::new(), Vec::new());
-    for field in fields(meta) {
-        let field = field?;
-        let mut put = |name: &str, node: Node| map.insert(name.to_owned(), node);
-        match field.number {
-            number @ 1..=5 => {
-                let name = ["name", "generateName", "namespace", "selfLink", "uid"];
-                let name = name.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
-                if let Some(value) = Some(string(field.content)?).filter(|value| !value.is_empty()) {
-                    put(name, text(value));
-                }
-            }
-            7 | 10 => {
-                let value = whole(field.content)?;
-                if value != 0 {
-                    let name = if field.number == 7 { "generation" } else { "deletionGracePeriodSeconds" };
-                    put(name, Node::Number(value.to_string()));
-                }
-            }
-            8 | 9 => {
-                let name = if field.number == 8 { "creationTimestamp" } else { "deletionTimestamp" };
-                if let Some(when) = time(message(field.content)?)? {
-                    put(name, text(&when));
-                }
-            }
-            11 | 12 => {
-                let name = if field.number == 11 { "labels" } else { "annotations" };
-                let (key, value) = entry(field)?;
-                let value = text(std::str::from_utf8(value).ok()?);
-                if let Node::Map(of) = map.entry(name.to_owned()).or_insert_with(|| Node::Map(Map::new())) {
-                    of.insert(key, value);
-                }
-            }
-            13 => owners.push(Node::Map(owner(message(field.content)?)?)),
-            14 => finalizers.push(text(string(field.content)?)),
-            17 => managed.push(Node::Map(manager(message(field.content)?)?)),
-            _ => {}
-        }
-    }
-    for (name, list) in [("ownerReferences", owners), ("finalizers", finalizers), ("managedFields", managed)] {
-        if !list.is_empty() {
-            map.insert(name.to_owned(), Node::List(list));
-        }
-    }
-    Some(map)
-}
-
-/// OwnerReference: 1 kind, 3 name, 4 uid, 5 apiVersion, 6 controller, 7 blockOwnerDeletion.
-fn owner(reference: &[u8]) -> Option<Map> {
-    let mut map = Map::new();
-    for field in fields(reference) {
-        let field = field?;
-        let (name, node) = match field.number {
-            1 => ("kind", text(string(field.content)?)),
-            3 => ("name", text(string(field.content)?)),
-            4 => ("uid", text(string(field.content)?)),
-            5 => ("apiVersion", text(string(field.content)?)),
-            6 => ("controller", Node::Bool(whole(field.content)? != 0)),
-            7 => ("blockOwnerDeletion", Node::Bool(whole(field.content)? != 0)),
-            _ => continue,
-        };
-        map.insert(name.to_owned(), node);
-    }
-    Some(map)
-}
-
-/// ManagedFieldsEntry: 1 manager, 2 operation, 3 apiVersion, 4 time, 6 fieldsType, 7 fieldsV1 {1 JSON},
-/// 8 subresource.
-fn manager(entry: &[u8]) -> Option<Map> {
-    let mut map = Map::new();
-    for field in fields(entry) {
-        let field = field?;
-        let (name, node) = match field.number {
-            1 => ("manager", text(string(field.content)?)),
-            2 => ("operation", text(string(field.content)?)),
-            3 => ("apiVersion", text(string(field.content)?)),
-            4 => match time(message(field.content)?)? {
-                Some(when) => ("time", text(&when)),
-                None => continue,
-            },
-            6 => ("fieldsType", text(string(field.content)?)),
-            7 => {
-                let json = fields(message(field.content)?).flatten().find(|field| field.number == 1);
-                let json = json.map_or(Some(&b"{}"[..]), |field| message(field.content))?;
-                ("fieldsV1", Node::of_json(&serde_json::from_slice(json).ok()?))
-            }
-            8 => ("subresource", text(string(field.content)?)),
-            _ => continue,
-        };
-        if node.as_text() != Some("") {
-            map.insert(name.to_owned(), node);
-        }
-    }
-    Some(map)
-}
-
-/// Time: 1 seconds; an empty one is none.
-#[allow(clippy::option_option, reason = "no time, and a time that is none, are two things")]
-fn time(bytes: &[u8]) -> Option<Option<String>> {
-    let mut seconds = None;
-    for field in fields(bytes) {
-        let field = field?;
-        if field.number == 1 {
-            seconds = Some(whole(field.content)?);
-        }
-    }
-    match seconds {
-        None => Some(None),
-        Some(seconds) => Some(Some(Timestamp::from_second(seconds).ok()?.to_string())),
-    }
 }
 
 #[cfg(test)]

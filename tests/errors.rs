@@ -126,6 +126,7 @@ fn of_etcd() -> Vec<etcd::Error> {
         E::Zip { why: "it holds 2 files".into() },
         E::Structure(Defect::NoRootPage),
         E::NoKeyBucket,
+        E::NoMetaBucket,
         E::RevisionKey { entry: 3, key: "abc".into() },
         E::Record { revision: "7.0".into(), why: "it ends early" },
         E::TooManyEntries { entries: 4_294_967_295 },

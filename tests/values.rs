@@ -422,3 +422,19 @@ fn a_plugin_that_writes_is_never_left_out_of_a_configuration() {
         assert!(refused.err.contains("vault"), "{}", refused.err);
     }
 }
+
+#[test]
+fn without_a_place_for_its_marks_there_is_no_compaction() {
+    let bench = Bench::new();
+    let mut builder = Builder::default();
+    builder.sealed(&old(), "a");
+    builder.sealed(&old(), "a");
+    builder.buckets.remove(b"meta".as_slice());
+    for more in [&["--compact"][..], &["--compact", "--dry-run"]] {
+        let refused = rekey(&bench, &builder, more).expect(3).json();
+        assert_eq!(refused["error"]["kind"], "no-meta-bucket");
+        assert!(!bench.path("out.db").exists());
+    }
+    rekey(&bench, &builder, &[]).expect(0);
+    assert!(opened(&bench, "/registry/secrets/default/a").is_some());
+}

@@ -19,6 +19,8 @@ pub enum Error {
     Structure(#[from] Defect),
     #[error("the file has no bucket \"key\": it is a bbolt file, but not etcd's")]
     NoKeyBucket,
+    #[error("the file has no bucket \"meta\", where a compaction is noted")]
+    NoMetaBucket,
     #[error("entry {entry} of bucket \"key\" has the key {key}, which is no revision")]
     RevisionKey { entry: u64, key: String },
     #[error("the entry at revision {revision} is no KeyValue record: {why}")]
@@ -40,6 +42,7 @@ impl Error {
             Self::Zip { .. } => "zip",
             Self::Structure(defect) => defect.kind(),
             Self::NoKeyBucket => "no-key-bucket",
+            Self::NoMetaBucket => "no-meta-bucket",
             Self::RevisionKey { .. } => "revision-key",
             Self::Record { .. } => "record",
             Self::CompactRevision { .. } => "compact-revision",
@@ -55,6 +58,7 @@ impl Error {
                 "give the file that `etcdctl snapshot save` or `k3s etcd-snapshot save` wrote"
             }
             Self::Zip { .. } => "give the archive K3s wrote, or unpack it and give the snapshot in it",
+            Self::NoMetaBucket => "no etcd wrote it so: take another snapshot, or leave out --compact",
             Self::TooManyEntries { .. } => "compact and defragment the store, and take another snapshot",
             Self::MissingTrailer { .. } => {
                 "it was cut short: copy it again, and compare `sha256sum` at both ends; only a copy of member/snap/db never had a trailer: give --skip-hash-check for one"

@@ -3,8 +3,8 @@
 //! revision. Source: etcd `server/storage/mvcc/kvstore.go`,
 //! `kvstore_compaction.go`.
 
-use crate::bolt::{Defect, Entry};
-use crate::etcd::{META_BUCKET, Revision, RevisionKey};
+use crate::bolt::Entry;
+use crate::etcd::{Error, META_BUCKET, Revision, RevisionKey};
 use crate::rekey::source::Source;
 
 const MARKS: [&[u8]; 2] = [b"finishedCompactRev", b"scheduledCompactRev"];
@@ -34,12 +34,13 @@ impl Compaction {
     }
 
     /// The bucket of marks, and its entries with the marks of this compaction
-    /// among them; `None` when the snapshot has no such bucket.
+    /// among them.
     ///
     /// # Errors
-    /// As [`crate::bolt::Bucket::entries`].
-    pub fn marked<'m>(&'m self, source: &Source<'m>) -> Result<Option<(usize, Vec<Entry<'m>>)>, Defect> {
-        let Some((number, bucket)) = source.survey.bucket(META_BUCKET) else { return Ok(None) };
+    /// [`Error::NoMetaBucket`]: a store without the marks would answer for
+    /// revisions that are gone; and as [`crate::bolt::Bucket::entries`].
+    pub fn marked<'m>(&'m self, source: &Source<'m>) -> Result<(usize, Vec<Entry<'m>>), Error> {
+        let (number, bucket) = source.survey.bucket(META_BUCKET).ok_or(Error::NoMetaBucket)?;
         let mut entries = Vec::new();
         for entry in bucket.entries() {
             let entry = entry?;
@@ -49,6 +50,6 @@ impl Compaction {
         }
         entries.extend(MARKS.map(|key| Entry { flags: 0, key, value: &self.mark }));
         entries.sort_by_key(|entry| entry.key);
-        Ok(Some((number, entries)))
+        Ok((number, entries))
     }
 }

@@ -171,7 +171,7 @@ impl<'r> Run<'r> {
         let (keys, _) = source.keys().map_err(|e| self.file.error(e))?;
         let compaction = self.options.compact.then(|| Compaction::newest(source));
         let marked = match &compaction {
-            Some(compaction) => compaction.marked(source).map_err(|e| self.file.error(e))?,
+            Some(compaction) => Some(compaction.marked(source).map_err(|e| self.file.error(e))?),
             None => None,
         };
         let layout = FileLayout::make(&source.db, &source.survey, keys, &plan.changes, marked)

@@ -99,7 +99,7 @@ pub fn compare(
     }
     let compaction = allowed.compacted.then(|| Compaction::newest(input));
     let marked = match &compaction {
-        Some(compaction) => compaction.marked(input).map_err(|e| input_file.error(e))?,
+        Some(compaction) => Some(compaction.marked(input).map_err(|e| input_file.error(e))?),
         None => None,
     };
     if !same_buckets(input, output, marked.as_ref()) {

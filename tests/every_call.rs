@@ -30,6 +30,8 @@ struct Scenario {
     outputs: &'static [&'static str],
     /// What proves the outputs.
     proof: Vec<String>,
+    /// What the file system cannot do.
+    lacks: fn(&Call) -> Option<Errno>,
 }
 
 fn words(bench: &Bench, words: &[&str]) -> Vec<String> {
@@ -44,12 +46,15 @@ fn words(bench: &Bench, words: &[&str]) -> Vec<String> {
 impl Scenario {
     fn new(bench: Bench, args: &[&str], outputs: &'static [&'static str], proof: &[&str]) -> Self {
         let (args, proof) = (words(&bench, args), words(&bench, proof));
-        Self { bench, args, outputs, proof }
+        Self { bench, args, outputs, proof, lacks: |_| None }
     }
 
-    fn traced(&self, answer: impl FnMut(&Call) -> Answer) -> Traced {
+    fn traced(&self, mut answer: impl FnMut(&Call) -> Answer) -> Traced {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        traced(&args, &self.bench.dir.path().canonicalize().unwrap(), answer)
+        traced(&args, &self.bench.dir.path().canonicalize().unwrap(), |call| match answer(call) {
+            Answer::Pass => (self.lacks)(call).map_or(Answer::Pass, Answer::Fail),
+            other => other,
+        })
     }
 
     /// Every file that is no output, with its content.
@@ -75,20 +80,19 @@ impl Scenario {
         }
     }
 
-    /// What must hold after a call has failed.
-    fn judge(&self, inputs: &BTreeMap<String, Vec<u8>>, failed: &Call, ran: &Traced, mode: &str) {
-        let what = format!("{failed} ({mode}): exit code {}\n{}{}", ran.code, ran.out, ran.err);
+    /// What must hold after calls have failed, in this order.
+    fn judge(&self, inputs: &BTreeMap<String, Vec<u8>>, failed: &[Call], ran: &Traced, mode: &str) {
+        let what = format!("{} ({mode}): exit code {}\n{}{}", failed[0], ran.code, ran.out, ran.err);
         assert_eq!(&self.inputs(), inputs, "{what}");
         let written = self.written();
         if ran.code == 0 {
-            assert!(is_spared(failed), "it was passed over: {what}");
+            assert!(failed.iter().all(is_spared), "it was passed over: {what}");
             assert_eq!(written, self.outputs, "{what}");
         } else {
             assert_eq!(ran.code, 5, "{what}");
             assert!(ran.err.contains("(os error 5)"), "{what}");
-            let named =
-                self.bench.names().into_iter().chain(self.outputs.iter().map(|name| (*name).to_owned()));
-            assert!(named.into_iter().any(|name| ran.err.contains(&name)), "{what}");
+            let mut named = failed.iter().flat_map(|call| self.names(call));
+            assert!(named.any(|name| ran.err.contains(&name)), "{what}");
             // A key without its snapshot does no harm; a snapshot without its key would.
             assert!(written.is_empty() || ran.err.contains("its name could not be made durable"), "{what}");
         }
@@ -99,52 +103,112 @@ impl Scenario {
         self.remove_outputs();
     }
 
-    /// Fails every call; returns how many runs that took.
-    fn exhaust(&self) -> usize {
+    /// What an error calls the file of a call: an output by the name it would
+    /// have got, a folder by what lies in it, and what an archive is unpacked
+    /// to by the archive.
+    fn names(&self, failed: &Call) -> Vec<String> {
+        match failed.target.strip_suffix(".*.tmp").and_then(|name| name.strip_prefix('.')) {
+            Some(name) => vec![name.to_owned()],
+            None if failed.name == "open a nameless file" => vec!["in.zip".to_owned()],
+            None if failed.target == "." => self.outputs.iter().map(|name| (*name).to_owned()).collect(),
+            None if failed.target == "(nameless)" => vec!["in.zip".to_owned()],
+            None => vec![failed.target.clone()],
+        }
+    }
+
+    /// Every kind of call that a run makes, and all calls in their order.
+    fn calls(&self) -> (Vec<Call>, Vec<Call>) {
         let mut calls = Vec::new();
         let ran = self.traced(|call| {
             calls.push(call.clone());
             Answer::Pass
         });
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        assert!(ran.undumpable, "it reads before it closes its memory to others");
         assert_eq!(self.written(), self.outputs);
         self.in_order(&calls);
         self.prove();
         self.remove_outputs();
+        let mut met = HashSet::new();
+        (calls.iter().filter(|call| met.insert((*call).clone())).cloned().collect(), calls)
+    }
+
+    /// Fails every call; returns how many runs that took.
+    fn exhaust(&self) -> usize {
+        let (kinds, calls) = self.calls();
         let inputs = self.inputs();
-        let kinds: Vec<Call> = {
-            let mut met = HashSet::new();
-            calls.iter().filter(|call| met.insert((*call).clone())).cloned().collect()
-        };
         let most = |kind: &Call| calls.iter().filter(|call| *call == kind).count();
         let mut runs = 0;
         for kind in &kinds {
             for for_ever in [false, true] {
                 for nth in 1..=most(kind) {
-                    let (mut met, mut failed) = (0, false);
+                    let (mut met, mut failed) = (0, Vec::new());
                     let ran = self.traced(|call| {
                         met += usize::from(call == kind);
-                        let again = failed && for_ever && !call.name.starts_with("unlink");
-                        if again || (call == kind && met == nth && !failed) {
-                            failed = true;
+                        let again = !failed.is_empty() && for_ever && !call.name.starts_with("unlink");
+                        if again || (call == kind && met == nth && failed.is_empty()) {
+                            failed.push(call.clone());
                             return Answer::Fail(Errno::EIO);
                         }
                         Answer::Pass
                     });
                     runs += 1;
-                    if !failed {
+                    if failed.is_empty() {
                         // Threads differ from run to run in how often they ask.
                         assert_eq!(ran.code, 0, "{kind}: {}", ran.err);
                         self.remove_outputs();
                         break;
                     }
                     let mode = format!("number {nth}, {}", if for_ever { "for ever" } else { "once" });
-                    self.judge(&inputs, kind, &ran, &mode);
+                    self.judge(&inputs, &failed, &ran, &mode);
                 }
             }
         }
         println!("{}: {} kinds of calls, {runs} runs", self.args[0], kinds.len());
         runs
+    }
+
+    /// Fails every call once, and every attempt to remove a file: what led
+    /// there is told, what stays has no output's name or is named, and the
+    /// next run takes away what has none.
+    fn with_nothing_removed(&self) {
+        let (kinds, _) = self.calls();
+        let inputs = self.inputs();
+        let mut left = 0;
+        for kind in &kinds {
+            let mut failed = false;
+            let ran = self.traced(|call| {
+                if call.name.starts_with("unlink") || (call == kind && !failed) {
+                    failed |= call == kind;
+                    return Answer::Fail(Errno::EIO);
+                }
+                Answer::Pass
+            });
+            let what = format!("{kind}: exit code {}\n{}{}", ran.code, ran.out, ran.err);
+            let told = ran.code == 5 && ran.err.contains("(os error 5)");
+            assert!(told || ran.code == 0 && is_spared(kind), "{what}");
+            for (name, content) in &inputs {
+                assert_eq!(&std::fs::read(self.bench.path(name)).unwrap(), content, "{what}");
+            }
+            for name in self.written() {
+                assert!(ran.code == 0 || ran.err.contains(name), "{what}");
+            }
+            if self.written().last() == self.outputs.last() {
+                self.prove();
+            }
+            self.remove_outputs();
+            let stays: Vec<_> =
+                self.bench.names().into_iter().filter(|name| !inputs.contains_key(name)).collect();
+            for name in &stays {
+                let of = self.outputs.iter().any(|output| name.starts_with(&format!(".{output}.")));
+                assert!(of && name.ends_with(".tmp"), "{name}: {what}");
+            }
+            left += stays.len();
+            assert_eq!(self.traced(|_| Answer::Pass).code, 0, "{what}");
+            self.remove_outputs();
+            assert_eq!(self.inputs(), inputs, "{what}");
+        }
+        assert!(left > 0);
     }
 
     /// The content is durable before its name, and the key before what it seals.
@@ -233,14 +297,19 @@ fn sealed(bench: &Bench, secrets: u32) {
     bench.file("old.yaml", config(&[&["secrets"]], "aescbc", "old", 1));
 }
 
-#[test]
-fn of_a_new_key_for_secrets() {
+/// A new key for secrets, in a configuration of its own.
+fn new_key() -> Scenario {
     let bench = Bench::new();
     sealed(&bench, 40);
     let args = ["rotate-keys", "in.db", "--encryption-config", "old.yaml", "--write-config", "new.yaml", "-o"];
     let proof = ["verify", "out.db", "--against", "in.db", "--encryption-config", "new.yaml"];
     let proof = [&proof[..], &["--decryption-config", "old.yaml"]].concat();
-    Scenario::new(bench, &[&args[..], &["out.db"]].concat(), &["new.yaml", "out.db"], &proof).all();
+    Scenario::new(bench, &[&args[..], &["out.db"]].concat(), &["new.yaml", "out.db"], &proof)
+}
+
+#[test]
+fn of_a_new_key_for_secrets() {
+    new_key().all();
 }
 
 #[test]
@@ -252,6 +321,38 @@ fn of_a_compressed_snapshot_with_a_record() {
     let args = ["rotate-keys", "in.zip", "--token-file", "token.txt", "-o", "out.db"];
     let proof = ["verify", "out.db", "--against", "in.zip", "--token-file", "token.txt"];
     Scenario::new(bench, &args, &["out.db"], &proof).all();
+}
+
+#[test]
+fn of_a_snapshot_with_a_record() {
+    let bench = Bench::new();
+    let cluster = Cluster::of("k3s-reencrypt_finished");
+    std::fs::copy(&cluster.snapshot, bench.path("in.db")).unwrap();
+    std::fs::copy(&cluster.token, bench.path("token.txt")).unwrap();
+    let args = ["rotate-keys", "in.db", "--token-file", "token.txt", "-o", "out.db"];
+    let proof = ["verify", "out.db", "--against", "in.db", "--token-file", "token.txt"];
+    Scenario::new(bench, &args, &["out.db"], &proof).all();
+}
+
+#[test]
+fn on_a_file_system_that_takes_no_room_ahead_and_knows_no_flag_of_renames() {
+    let scenario = new_key();
+    let lacks = |call: &Call| match call.name {
+        "fallocate" => Some(Errno::EOPNOTSUPP),
+        "renameat2" => Some(Errno::EINVAL),
+        _ => None,
+    };
+    let scenario = Scenario { lacks, ..scenario };
+    let (kinds, _) = scenario.calls();
+    for name in ["ftruncate", "rename"] {
+        assert!(kinds.iter().any(|call| call.name == name), "{name}");
+    }
+    scenario.all();
+}
+
+#[test]
+fn on_a_file_system_that_removes_nothing() {
+    new_key().with_nothing_removed();
 }
 
 #[test]

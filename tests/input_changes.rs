@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 use support::builder::{Builder, key, object, seal};
 use support::program::Bench;
 use support::task;
@@ -76,6 +77,15 @@ impl Disk for Meddling {
     }
 }
 
+/// An input that was written a while ago: a system whose clock of files stands
+/// still for some milliseconds would give a change at once the same time.
+fn written_before(bench: &Bench, snapshot: &[u8]) -> PathBuf {
+    let input = bench.file("in.db", snapshot);
+    let file = std::fs::File::options().write(true).open(&input).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    input
+}
+
 fn meddled(when: &'static str, what: fn(&Path)) -> (Bench, Result<Report, Error>) {
     let bench = Bench::new();
     let mut builder = Builder::default();
@@ -85,7 +95,7 @@ fn meddled(when: &'static str, what: fn(&Path)) -> (Bench, Result<Report, Error>
         let etcd_key = format!("/registry/secrets/default/{name}");
         builder.record(&etcd_key, &seal(&old, &etcd_key, &object("Secret", "default", &name, &[7; 9000])));
     }
-    let input = bench.file("in.db", builder.snapshot());
+    let input = written_before(&bench, &builder.snapshot());
     let options = Options { output: bench.path("out.db"), ..Options::default() };
     let disk = Meddling { input: input.clone(), when, what };
     let result = reencrypt(&input, &task::reencrypt(), &options, &disk, &Silent);
@@ -189,7 +199,7 @@ fn in_each_phase(what: fn(&Path), judge: impl Fn(&Bench, &str, Result<Report, Er
         let moments_of_phase = if phase == Phase::Syncing { &[0, 1][..] } else { &[0, 1, 4] };
         for &asked in moments_of_phase {
             let bench = Bench::new();
-            let input = bench.file("in.db", &snapshot);
+            let input = written_before(&bench, &snapshot);
             let options = Options { output: bench.path("out.db"), ..Options::default() };
             let (state, happened) = (Mutex::new((None, 0)), Mutex::new(false));
             let progress = InPhase { input: &input, phase, asked, what, state, happened };

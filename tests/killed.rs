@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::program::{Bench, command, run, text};
+use support::program::{Bench, heeding, run, text};
 use support::task;
 
 /// A disk that kills the process at its Nth operation, before or after it.
@@ -155,17 +155,22 @@ fn at_random_moments() {
     let before = std::fs::read(bench.path("in.db")).unwrap();
     let args = rotate_keys(&bench);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let begun = std::time::Instant::now();
-    run(&args).expect(0);
-    let whole = begun.elapsed();
-    converges(&bench, &before, "a whole run");
+    // The first is slow: nothing is in the cache, and other tests begin.
+    let timed = (0..3).map(|_| {
+        let begun = std::time::Instant::now();
+        run(&args).expect(0);
+        let took = begun.elapsed();
+        converges(&bench, &before, "a whole run");
+        took
+    });
+    let whole = timed.min().unwrap();
     let mut reached = [0usize; 4];
     for number in 0..kills * 7 / 4 {
         let (which, signal) = match number % 7 {
             n @ 0..3 => (n + 1, [Signal::INT, Signal::TERM, Signal::HUP][n]),
             _ => (0, Signal::KILL),
         };
-        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = heeding(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut random = [0; 4];
         getrandom::fill(&mut random).unwrap();
         std::thread::sleep(whole.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX)));
@@ -173,6 +178,13 @@ fn at_random_moments() {
         let _ = kill_process(Pid::from_child(&child), signal);
         let status = child.wait().unwrap();
         reached[which] += usize::from(!status.success());
+        let codes = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+        let code = codes.iter().find(|(of, _)| *of == signal).map(|(_, code)| *code);
+        // Before it listens, a signal ends it as it ends any program.
+        assert!(
+            status.success() || status.signal() == Some(signal.as_raw()) || status.code() == code,
+            "{signal:?}: {status}"
+        );
         if signal != Signal::KILL && status.signal().is_none() {
             // It had the time to clean up.
             let left = bench.names().iter().filter(|name| name.starts_with('.')).count();
@@ -183,4 +195,5 @@ fn at_random_moments() {
     let [kill, int, term, hup] = reached;
     println!("{kills} SIGKILLs, {kill} of them before the end; {int} SIGINTs, {term} SIGTERMs, {hup} SIGHUPs");
     assert!(kill > kills / 4, "{kill}");
+    assert!([int, term, hup].iter().all(|reached| *reached > kills / 16), "{int}, {term}, {hup}");
 }

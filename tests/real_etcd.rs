@@ -233,7 +233,7 @@ fn the_server_on_it_lives_on(release: Release, name: &str) {
     write_as_an_api_server_does(&server, &mut live, &output.key);
     live.assert_held_by(&server, &output.key);
 
-    server.put_for("/short-lived", 2);
+    server.put_for("/short-lived", 6);
     let middle = fixture.middle();
     server.compact(middle);
     assert!(server.forgot(middle - 1), "revision {} is compacted", middle - 1);

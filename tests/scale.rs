@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::program::{Bench, command, make_snapshot, run, text};
+use support::program::{Bench, command, heeding, make_snapshot, run, text};
 
 /// Runs a child to its end; returns its standard error and the most anonymous
 /// memory it was seen to have, in KiB.
@@ -94,15 +94,18 @@ fn an_interrupt_is_answered_in_every_phase_and_leaves_nothing() {
     let mut args = vec!["reencrypt", text(&input), "--encryption-config", text(&new), "--progress", "json"];
     args.extend(["--decryption-config", text(&old), "-o", text(&output)]);
     let before = bench.names();
-    // A machine that has other work to do is allowed what the whole run takes on it.
+    // A machine that has other work to do, as one that runs all tests may have,
+    // is allowed what the whole run takes on it.
     let begun = Instant::now();
     run(&args).expect(0);
-    let allowed = Duration::from_secs(1).max(begun.elapsed());
+    let second = Duration::from_secs(1);
+    let allowed = if long { second } else { second.max(begun.elapsed()) };
     std::fs::remove_file(&output).unwrap();
+    let mut answered = 0;
     println!("{} bytes: {:?} a run", std::fs::metadata(&input).unwrap().len(), begun.elapsed());
     for phase in ["checking", "planning", "reencrypting", "verifying", "making durable"] {
         for wait in waits {
-            let mut child = command(&args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            let mut child = heeding(&args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
             let begins = format!("\"phase\":\"{phase}\"");
             assert!(lines.any(|line| line.unwrap().contains(&begins)), "no phase {phase}");
@@ -117,10 +120,15 @@ fn an_interrupt_is_answered_in_every_phase_and_leaves_nothing() {
             match status.code() {
                 // It was done before the signal reached it.
                 Some(0) => std::fs::remove_file(&output).unwrap(),
-                code => assert_eq!(code, Some(130), "{phase}, {wait} ms"),
+                code => {
+                    assert_eq!(code, Some(130), "{phase}, {wait} ms");
+                    answered += 1;
+                }
             }
             assert_eq!(bench.names(), before, "{phase}, {wait} ms");
             assert!(took < allowed, "{phase}, {wait} ms: {took:?} of {allowed:?}");
         }
     }
+    // The last phases may be over before a signal comes.
+    assert!(answered >= 2 * waits.len(), "{answered} interrupts of {}", 5 * waits.len());
 }

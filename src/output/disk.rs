@@ -95,11 +95,7 @@ impl DiskFile for File {
             return Ok(());
         }
         // The system takes a stretch of a file only as that of a map, which nobody looks into.
-        let map = match MmapOptions::new().offset(at).len(length).map_raw_read_only(self) {
-            // File systems of which nothing can be mapped.
-            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return self.sync_data(),
-            map => map?,
-        };
+        let map = MmapOptions::new().offset(at).len(length).map_raw_read_only(self)?;
         loop {
             match map.flush() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -127,11 +123,12 @@ impl Disk for SystemDisk {
             return std::fs::rename(from, to);
         }
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // File systems that do not know the flag.
-            Err(Errno::INVAL | Errno::NOSYS) if std::fs::symlink_metadata(to).is_err() => {
-                std::fs::rename(from, to)
-            }
-            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+            // File systems that do not know the flag. What cannot be looked at may be there.
+            Err(Errno::INVAL | Errno::NOSYS) => match std::fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+                Err(error) => Err(error),
+            },
             result => Ok(result?),
         }
     }

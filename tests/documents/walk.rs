@@ -166,7 +166,9 @@ fn masked(line: &str) -> String {
         let (name, after) = rest.split_at(run);
         let hex = name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
         let number = name.chars().any(|c| c.is_ascii_digit());
-        out += if hex && number && run >= 6 { "#" } else { name };
+        // A sum may be short, or without a digit.
+        let sum = ["status hash ", "HashKV "].iter().any(|before| out.ends_with(before));
+        out += if hex && (sum || number && run >= 6) { "#" } else { name };
         rest = after;
     }
     out

@@ -38,7 +38,7 @@ fn results_and_events_fit_the_schema() {
     server.delete(&secrets()[0]);
     server.compact(server.revision());
     let both = format!("{endpoint},http://127.0.0.1:1");
-    let args = ["--stall-timeout", "1s"];
+    let args = ["--stall-timeout", "5s"];
     fits("compare", &compare_with(&snapshot(), &both, &args).json());
     fits("failure", &compare_with(&snapshot(), "http://127.0.0.1:1", &args).expect(8).json());
     let programs = Release::V36.program("etcd");

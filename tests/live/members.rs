@@ -25,14 +25,14 @@ fn all_members_are_asked_and_one_that_is_gone_is_named() {
         // The one that is asked first goes: the others vouch for the keys, and not for it.
         let gone = members[0].endpoint();
         members[0].kill();
-        let found = compare_with(&snapshot(), &all, &["--stall-timeout", "3s"]).expect(8).json();
+        let found = compare_with(&snapshot(), &all, &["--stall-timeout", "8s"]).expect(8).json();
         assert_eq!((&found["equal"], &found["keys"]["missing"]["count"]), (&true.into(), &0.into()));
         assert_eq!(found["hashes"]["members"][0]["asked"], gone.as_str());
         assert!(found["hashes"]["members"][0]["error"].is_string());
         compare_with(&snapshot(), &endpoints(&members[1..]), &[]).expect(0);
         // Two of three are gone: nobody can vouch for the cluster.
         members[1].kill();
-        compare_with(&snapshot(), &members[2].endpoint(), &["--stall-timeout", "3s"]).expect(8);
+        compare_with(&snapshot(), &members[2].endpoint(), &["--stall-timeout", "8s"]).expect(8);
     }
 }
 

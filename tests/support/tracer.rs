@@ -53,6 +53,9 @@ pub struct Traced {
     pub err: String,
     /// The command line the system showed of it at its end.
     pub command_line: Vec<u8>,
+    /// Whether it let no other process look into its memory, nor a core be
+    /// dumped of it, from before its first call on a file.
+    pub undumpable: bool,
 }
 
 /// Longer than any run takes: it hangs.
@@ -204,7 +207,14 @@ pub fn traced(args: &[&str], folder: &Path, mut answer: impl FnMut(&Call) -> Ans
         let late = watched.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout);
         late.then(|| kill(pid, Signal::SIGKILL))
     });
-    let code = follow(pid, folder, &mut answer);
+    // What it asked for, and whether it was the first thing that was seen of it.
+    let (mut asked, mut undumpable) = (false, None);
+    let (code, command_line) = follow(pid, &mut |thread| {
+        enter(thread, folder, &mut asked, &mut |call, asked| {
+            undumpable.get_or_insert(asked);
+            answer(call)
+        })
+    });
     drop(ended);
     assert!(watchdog.join().unwrap().is_none(), "it hangs: {args:?}");
     let text = |file: &mut std::fs::File| {
@@ -213,11 +223,11 @@ pub fn traced(args: &[&str], folder: &Path, mut answer: impl FnMut(&Call) -> Ans
         file.read_to_string(&mut text).unwrap();
         text
     };
-    let (code, command_line) = code;
-    Traced { code, out: text(&mut out), err: text(&mut err), command_line }
+    let undumpable = undumpable.unwrap_or(asked);
+    Traced { code, out: text(&mut out), err: text(&mut err), command_line, undumpable }
 }
 
-fn follow(pid: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -> (i32, Vec<u8>) {
+fn follow(pid: Pid, enter: &mut impl FnMut(Pid) -> Option<i64>) -> (i32, Vec<u8>) {
     assert_eq!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap(), WaitStatus::Stopped(pid, Signal::SIGSTOP));
     let options = Options::PTRACE_O_TRACESYSGOOD
         | Options::PTRACE_O_TRACECLONE
@@ -245,7 +255,7 @@ fn follow(pid: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -> 
                         ptrace::setregs(thread, registers).unwrap();
                     }
                 } else {
-                    inside.insert(thread, is_program.then(|| enter(thread, folder, answer)).flatten());
+                    inside.insert(thread, is_program.then(|| enter(thread)).flatten());
                 }
                 (thread, None)
             }
@@ -269,7 +279,12 @@ fn follow(pid: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -> 
 
 /// A thread enters a call; what it is to return, unless the system says.
 #[cfg(target_arch = "x86_64")]
-fn enter(thread: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -> Option<i64> {
+fn enter(
+    thread: Pid,
+    folder: &Path,
+    undumpable: &mut bool,
+    answer: &mut impl FnMut(&Call, bool) -> Answer,
+) -> Option<i64> {
     let mut registers = ptrace::getregs(thread).ok()?;
     let args = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     let skip = |mut registers: libc::user_regs_struct, returns: i64| {
@@ -280,10 +295,11 @@ fn enter(thread: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -
     let prctl = i64::try_from(registers.orig_rax) == Ok(libc::SYS_prctl);
     if prctl && i32::try_from(registers.rdi) == Ok(libc::PR_SET_DUMPABLE) {
         // What no debugger may look into, only root's could follow.
+        *undumpable |= registers.rsi == 0;
         return skip(registers, 0);
     }
     let call = call(thread, folder, registers.orig_rax, args)?;
-    match answer(&call) {
+    match answer(&call, *undumpable) {
         Answer::Pass => None,
         Answer::Fail(error) => skip(registers, -i64::from(error as i32)),
         Answer::Short => {
@@ -297,6 +313,6 @@ fn enter(thread: Pid, folder: &Path, answer: &mut impl FnMut(&Call) -> Answer) -
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn enter(_: Pid, _: &Path, _: &mut impl FnMut(&Call) -> Answer) -> Option<i64> {
+fn enter(_: Pid, _: &Path, _: &mut bool, _: &mut impl FnMut(&Call, bool) -> Answer) -> Option<i64> {
     panic!("the tracer knows the registers of x86-64 alone: run these tests there")
 }

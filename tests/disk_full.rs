@@ -104,11 +104,13 @@ fn a_disk_of_every_size_up_to_what_is_needed() {
         let message = error["message"].as_str().unwrap();
         assert!(error["kind"] == "no-space" || message.contains("No space left on device"), "{bytes}: {error}");
         let dry = on_small_disk(&bench, bytes, &[&args[..], &["--dry-run"]].concat());
-        // What the configuration takes is not taken yet.
-        assert_eq!(dry.0.code, if bytes + STEP < need { 5 } else { 0 }, "{bytes}: {}", dry.0.out);
+        assert_eq!(dry.0.code, 5, "{bytes}: {}", dry.0.out);
         assert!(dry.1.is_empty());
     }
     assert!(foreseen > 5, "{foreseen}");
+    let (dry, _) = on_small_disk(&bench, need, &[&args[..], &["--dry-run"]].concat());
+    let disk = dry.expect(0).json()["disk"].clone();
+    assert_eq!((&disk["needed"], &disk["free"]), (&(need - STEP + 32).into(), &need.into()));
     let (ran, left) = on_small_disk(&bench, need, &args);
     ran.expect(0);
     assert_eq!(left, ["new.yaml", "out.db"]);

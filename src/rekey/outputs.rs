@@ -8,7 +8,11 @@ use super::report::RoomReport;
 use super::source::SnapshotFile;
 use crate::output::{self, Disk, Output};
 use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// What a small file takes of a disk.
+const BLOCK: u64 = 4096;
 
 /// What a run has written, without its names as yet.
 #[derive(Default)]
@@ -78,12 +82,18 @@ impl<'r> Targets<'r> {
         Ok(Output::look(self.disk, path, &self.read()?, need, self.options.force)?)
     }
 
-    /// The room the snapshot would need, and whether all could be begun.
+    /// The room a snapshot of so many bytes would need, with the configuration
+    /// where that goes to the same disk, and whether all could be begun.
     ///
     /// # Errors
     /// As [`Output::look`].
-    pub fn room(&self, needed: u64) -> Result<RoomReport, Error> {
-        let (directory, free) = self.look(&self.options.output, needed)?;
+    pub fn room(&self, snapshot: u64, config: &[u8]) -> Result<RoomReport, Error> {
+        let disk = |path: &Path| beside(path).metadata().ok().map(|folder| folder.dev());
+        let output = &self.options.output;
+        let both = self.options.write_config.as_ref().is_some_and(|path| disk(path) == disk(output));
+        let config = u64::try_from(config.len()).unwrap_or(0).next_multiple_of(BLOCK);
+        let needed = if both { snapshot.saturating_add(config) } else { snapshot };
+        let (directory, free) = self.look(output, needed)?;
         self.look_at_record()?;
         let directory = std::path::absolute(&directory).unwrap_or(directory).display().to_string();
         Ok(RoomReport { directory, needed, free })

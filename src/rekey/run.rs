@@ -181,7 +181,7 @@ impl<'r> Run<'r> {
         let config = self.targets.config(&prepared.config)?;
         if self.options.dry_run {
             report.dry_run = true;
-            report.disk = Some(self.targets.room(need)?);
+            report.disk = Some(self.targets.room(need, &prepared.config)?);
             report.estimated_seconds = Some(account::estimated_seconds(self.began.elapsed(), need));
             report.kms = account::plugins(rules, true);
             return Ok((Outputs::default(), report));

@@ -127,7 +127,7 @@ fn first_document(text: &str) -> &str {
 /// Parses a file of a registered kind.
 pub(super) fn parse(text: &str) -> Result<File, ConfigError> {
     // Snippets in messages would quote the neighbouring lines, keys and all.
-    let options = serde_saphyr::options! { with_snippet: false, no_schema: true };
+    let options = serde_saphyr::options! { with_snippet: false, no_schema: true, legacy_octal_numbers: true };
     let file: File = serde_saphyr::from_str_with_options(first_document(text), options).map_err(|error| {
         let location = error.location();
         ConfigError::Syntax {

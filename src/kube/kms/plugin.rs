@@ -178,13 +178,19 @@ pub(in crate::kube) fn plugin(
 }
 
 /// What Go's URL parser refuses: control characters, and a percent sign
-/// without two hexadecimal digits behind it.
+/// without two hexadecimal digits behind it, but in a query, and where no
+/// slash follows the scheme.
 fn parses_as_url(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    !bytes.iter().any(u8::is_ascii_control)
-        && (0..bytes.len())
+    let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (url, _) = url.split_once('?').unwrap_or((url, ""));
+    let opaque = url.split_once(':').is_some_and(|(_, rest)| !rest.starts_with('/'));
+    let escaped = |text: &str| {
+        let bytes = text.as_bytes();
+        (0..bytes.len())
             .filter(|i| bytes[*i] == b'%')
             .all(|i| bytes.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)))
+    };
+    !text.bytes().any(|byte| byte.is_ascii_control()) && (opaque || escaped(url)) && escaped(fragment)
 }
 
 /// A duration above zero as Go parses it (`3s`, `1m30s`, `250ms`).

@@ -55,6 +55,30 @@ fn the_corpora_keep_the_promises() {
 }
 
 #[test]
+fn what_is_sound_of_the_corpora_is_sound_to_bbolt() {
+    let corpora = unpacked(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpora.tar.xz"));
+    let folder = tempfile::tempdir().unwrap();
+    let (mut sound, mut all) = (0, 0);
+    for input in ["structure", "whole"].iter().flat_map(|target| files(&corpora.join(target))) {
+        let bytes = std::fs::read(&input).unwrap();
+        let (how, pages) = promises::choice(&bytes);
+        let mut pages = pages.to_vec();
+        promises::structure::mend(&mut pages, how);
+        all += 1;
+        if promises::structure::walk(&pages).is_some() {
+            let file = folder.path().join("sound.db");
+            std::fs::write(&file, &pages).unwrap();
+            let verdict = support::judge::judge("check", &[file.to_str().unwrap()], b"");
+            let ok = verdict.as_ref().is_ok_and(|verdict| verdict[0]["ok"] == true);
+            assert!(ok, "{}: {verdict:?}", input.display());
+            sound += 1;
+        }
+    }
+    println!("{sound} of {all} files are sound, to bbolt too");
+    assert!(sound > 50, "{sound} of {all}");
+}
+
+#[test]
 fn the_pieces_of_the_fixtures_keep_the_promises() {
     let inputs = pieces();
     if let Some(folder) = std::env::var_os("FUZZ_SEEDS") {

@@ -38,7 +38,8 @@ pub const TARGETS: [Target; 12] = [
 ];
 
 /// Parts an input: its last byte, and what stands before it.
-fn choice(input: &[u8]) -> (u8, &[u8]) {
+#[must_use]
+pub fn choice(input: &[u8]) -> (u8, &[u8]) {
     input.split_last().map_or((0, input), |(last, rest)| (*last, rest))
 }
 

@@ -73,15 +73,15 @@ fn configurations_are_accepted_and_refused_as_kube_apiserver_does() {
     }
 }
 
-/// What fuzzing kept: none is refused that kube-apiserver accepts. The parser
-/// of YAML takes a few texts for YAML that are none; nothing else may be
-/// accepted that kube-apiserver refuses.
+/// What fuzzing kept: none is refused that kube-apiserver accepts. A few texts
+/// are taken for YAML, or for an endpoint with a host, that Go's parsers refuse;
+/// nothing else may be accepted that kube-apiserver refuses.
 #[test]
 fn what_fuzzing_kept_is_judged_as_kube_apiserver_does() {
     let corpora = unpacked(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpora.tar.xz"));
     let entries = std::fs::read_dir(corpora.join("configuration")).unwrap();
     let files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    let (mut accepted, mut no_yaml) = (0, 0);
+    let (mut accepted, mut lax) = (0, 0);
     for files in files.chunks(500) {
         let answers = judge("load", &files.iter().map(|file| text(file)).collect::<Vec<_>>(), b"").unwrap();
         assert_eq!(answers.len(), files.len());
@@ -94,16 +94,18 @@ fn what_fuzzing_kept_is_judged_as_kube_apiserver_does() {
             match (&ours, theirs) {
                 (Ok(_), None) | (Err(_), Some(_)) => {}
                 (Ok(_), Some(theirs)) => {
-                    let syntax = [": yaml: ", "json parse error: "].iter().any(|what| theirs.contains(what));
+                    let parsers = [": yaml: ", "json parse error: ", "provider, error: parse "];
+                    let syntax = parsers.iter().any(|what| theirs.contains(what));
                     assert!(syntax, "{}: {theirs}", file.display());
-                    no_yaml += 1;
+                    println!("taken here alone: {theirs}");
+                    lax += 1;
                 }
                 (Err(ours), None) => panic!("{}: accepted there, and here: {ours}", file.display()),
             }
         }
     }
-    println!("{} configurations, {accepted} accepted, {no_yaml} of no YAML taken", files.len());
-    assert!(accepted > 100 && no_yaml * 100 < files.len(), "{accepted}, {no_yaml} of {}", files.len());
+    println!("{} configurations, {accepted} accepted, {lax} here alone", files.len());
+    assert!(accepted > 100 && lax * 100 < files.len(), "{accepted}, {lax} of {}", files.len());
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn at_random_moments() {
         converges(&bench, &before, "a whole run");
         took
     });
-    let whole = timed.min().unwrap();
+    // And a little longer, so that the last moments of a slower run are among them.
+    let whole = timed.min().unwrap().mul_f64(1.15);
     let mut reached = [0usize; 4];
     for number in 0..kills * 7 / 4 {
         let (which, signal) = match number % 7 {

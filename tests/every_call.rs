@@ -312,26 +312,25 @@ fn of_a_new_key_for_secrets() {
     new_key().all();
 }
 
+/// A new key for a K3s cluster, whose snapshot is called `input`.
+fn new_key_of(cluster: &'static str, input: &str) -> Scenario {
+    let bench = Bench::new();
+    let cluster = Cluster::of(cluster);
+    std::fs::copy(&cluster.snapshot, bench.path(input)).unwrap();
+    std::fs::copy(&cluster.token, bench.path("token.txt")).unwrap();
+    let args = ["rotate-keys", input, "--token-file", "token.txt", "-o", "out.db"];
+    let proof = ["verify", "out.db", "--against", input, "--token-file", "token.txt"];
+    Scenario::new(bench, &args, &["out.db"], &proof)
+}
+
 #[test]
 fn of_a_compressed_snapshot_with_a_record() {
-    let bench = Bench::new();
-    let cluster = Cluster::of("k3s-compressed");
-    std::fs::copy(&cluster.snapshot, bench.path("in.zip")).unwrap();
-    std::fs::copy(&cluster.token, bench.path("token.txt")).unwrap();
-    let args = ["rotate-keys", "in.zip", "--token-file", "token.txt", "-o", "out.db"];
-    let proof = ["verify", "out.db", "--against", "in.zip", "--token-file", "token.txt"];
-    Scenario::new(bench, &args, &["out.db"], &proof).all();
+    new_key_of("k3s-compressed", "in.zip").all();
 }
 
 #[test]
 fn of_a_snapshot_with_a_record() {
-    let bench = Bench::new();
-    let cluster = Cluster::of("k3s-reencrypt_finished");
-    std::fs::copy(&cluster.snapshot, bench.path("in.db")).unwrap();
-    std::fs::copy(&cluster.token, bench.path("token.txt")).unwrap();
-    let args = ["rotate-keys", "in.db", "--token-file", "token.txt", "-o", "out.db"];
-    let proof = ["verify", "out.db", "--against", "in.db", "--token-file", "token.txt"];
-    Scenario::new(bench, &args, &["out.db"], &proof).all();
+    new_key_of("k3s-reencrypt_finished", "in.db").all();
 }
 
 #[test]

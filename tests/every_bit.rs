@@ -188,8 +188,8 @@ fn every_flipped_bit_ends_in_an_error_or_a_right_output() {
     let leads = leads(&good);
     let mut trial = Trial::of_small();
     let step = if long() { 1 } else { 7 };
-    for at in 0..good.len() {
-        let bits = match (leads[at], at % step) {
+    for (at, leads) in leads.into_iter().enumerate() {
+        let bits = match (leads, at % step) {
             (true, _) => 0..8,
             (false, 0) => at % 8..at % 8 + 1,
             _ => continue,
